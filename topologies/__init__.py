@@ -1,0 +1,1 @@
+"""What a network is: nodes and links, addresses, paths, files and generators."""

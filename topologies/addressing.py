@@ -58,6 +58,7 @@ def plan_addresses(topology: Topology) -> AddressPlan:
     edge_index = 0
     for index, name in enumerate(topology.hosts, start=1):
         role = topology.role(name)
+        addresses: tuple[IPv6Interface, ...]
         if role is Role.EDGE:
             edge_index += 1
             addresses = (_interface(INFRASTRUCTURE, edge_index, 1),)

@@ -1,0 +1,63 @@
+# nearcast: `make demo` runs the whole idea once, `make test` proves it. Both install what is missing first.
+LAB ?= auto
+TOPOLOGY ?= metro
+SITE ?=
+SEED ?= 1
+PYTHON ?=
+
+NEARCAST := .venv/bin/nearcast
+PY := .venv/bin/python
+RUN_OPTIONS = --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED) $(if $(SITE),--site '$(SITE)')
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down bench kernel doctor lint format lock clean bootstrap
+
+help: ## list the targets
+	@echo 'make TARGET [LAB=guest|native|auto] [TOPOLOGY=metro|FILE] [SITE=DIR] [SEED=N]'
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: bootstrap ## measure the default claims on a real web site; the report lands in results/demo/
+	@$(NEARCAST) run demo $(RUN_OPTIONS)
+
+test: bootstrap ## lint, types, unit, property and golden tests, then the lab tests in the guest
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	$(PY) -m pytest
+	@$(PY) -m lab.kernel
+	$(PY) -m pytest tests/lab
+
+up: bootstrap ## start TOPOLOGY on the real clock with a prompt
+	@$(NEARCAST) up --lab $(LAB) --topology $(TOPOLOGY)
+
+down: bootstrap ## end what `make up` started
+	@$(NEARCAST) down
+
+bench: bootstrap ## print how long each step of the demo takes
+	@time -p $(NEARCAST) run demo $(RUN_OPTIONS)
+
+kernel: bootstrap ## build the guest kernel unless the cache has it (minutes, once)
+	@$(PY) -m lab.kernel
+
+doctor: ## say what this machine offers and what mends it; installs nothing
+	@if [ -x $(PY) ]; then $(PY) -m lab.doctor; else python3 -m lab.doctor; fi
+
+lint: bootstrap ## ruff and mypy
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+format: bootstrap ## format the code and sort the imports
+	.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+lock: bootstrap ## choose new versions of all Python packages: requirements.lock
+	@scripts/lock.sh
+
+clean: ## remove .venv, results and caches of this checkout (the kernel stays in the user's cache)
+	rm -rf .venv results build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bootstrap:
+	@scripts/bootstrap.sh

@@ -1,0 +1,1 @@
+"""Pure functions from facts to the complete desired tables of every switch."""

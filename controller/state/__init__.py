@@ -1,0 +1,1 @@
+"""State machines without I/O: the time is an argument, what happened is the result."""

@@ -1,0 +1,113 @@
+"""Serving HTTP for the origin and the edges: uvicorn without its ten wake-ups a second.
+
+The one module of `delivery` that does I/O; nothing of the protocol imports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uvicorn.server import ServerState
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+KEEP_ALIVE_S = 600
+
+
+def listen(address: str, port: int, *, backlog: int = 1024, free_bind: bool = False) -> socket.socket:
+    """A listening IPv6 TCP socket; port 0 picks a free one. Raises OSError.
+
+    `free_bind` allows an address that the host does not hold yet (IPV6_FREEBIND).
+    """
+    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if free_bind:
+            listener.setsockopt(socket.IPPROTO_IPV6, 78, 1)
+        listener.bind((address, port))
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def serve(
+    app: Application,
+    *,
+    sockets: Sequence[socket.socket],
+    stop: asyncio.Event,
+    started: Callable[[], None] | None = None,
+    keep_alive_s: int = KEEP_ALIVE_S,
+    grace_s: int = 5,
+) -> None:
+    """Serve `app` on listening sockets until `stop` is set, then end open requests within `grace_s` seconds.
+
+    `started` is called once connections are accepted. No periodic timer runs; signal handling is left to the
+    caller. The sockets are closed at the end.
+    """
+    from uvicorn.config import Config
+    from uvicorn.server import Server
+
+    class EventDrivenServer(Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+        async def main_loop(self) -> None:
+            if started is not None:
+                started()
+            await stop.wait()
+
+    config = Config(
+        app,
+        loop="asyncio",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=keep_alive_s,
+        timeout_graceful_shutdown=grace_s,
+    )
+    server = EventDrivenServer(config)
+    server.server_state = _clocked_state()
+    await server.serve(sockets=list(sockets))
+
+
+def _clocked_state() -> ServerState:
+    """uvicorn's shared state, with the Date header made when asked for instead of by a timer."""
+    from uvicorn.server import ServerState
+
+    class ClockedState(ServerState):
+        _second = -1
+        _headers: tuple[tuple[bytes, bytes], ...] = ()
+
+        @property
+        def default_headers(self) -> list[tuple[bytes, bytes]]:
+            second = int(time.time())
+            if second != self._second:
+                self._second = second
+                self._headers = ((b"date", formatdate(second, usegmt=True).encode()),)
+            return list(self._headers)
+
+        @default_headers.setter
+        def default_headers(self, value: list[tuple[bytes, bytes]]) -> None:
+            pass
+
+    return ClockedState()

@@ -1,0 +1,53 @@
+"""What a `delivery.receiver.Receiver` tells the edge it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from delivery.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestReceived:
+    """A newer manifest that verifies; `signed` are its bytes as they came."""
+
+    manifest: Manifest
+    signed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReceived:
+    """A complete blob of the current manifest; `content` has the digest `sha256`."""
+
+    sha256: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RepairNeeded:
+    """Symbols the edge still lacks, to be reported to the origin now (the back-off has passed).
+
+    `missing` maps TOI to a number of symbols. TOI 0 (the FDT) is among them when it is unknown which object
+    carries the manifest. `version` is that of the newest manifest held, 0 for none.
+    """
+
+    version: int
+    missing: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteComplete:
+    """Every blob of manifest `version` is in the store or was handed out as `BlobReceived`."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Something from the network was thrown away: malformed, forged or damaged."""
+
+    reason: str
+
+
+Event = ManifestReceived | BlobReceived | RepairNeeded | SiteComplete | Rejected

@@ -1,0 +1,84 @@
+"""Ed25519 keys in PEM files: the origin signs manifests, the edges hold the public half."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+
+class KeyFileError(ValueError):
+    """A key file that is missing, unreadable or of another kind; the message names it and the way out."""
+
+
+def generate_key(path: str | os.PathLike[str]) -> Ed25519PrivateKey:
+    """Create a private key file (PKCS #8 PEM, mode 0600). Raises KeyFileError when the file exists."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists; remove it first or name another file") from None
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot create the key file: {error.strerror}") from None
+    with open(descriptor, "wb") as file:
+        file.write(pem)
+    return key
+
+
+def save_public_key(path: str | os.PathLike[str], key: Ed25519PublicKey) -> None:
+    """Write the public half (SubjectPublicKeyInfo PEM). Raises KeyFileError."""
+    from cryptography.hazmat.primitives import serialization
+
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    try:
+        Path(path).write_bytes(pem)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot write the public key: {error.strerror}") from None
+
+
+def load_private_key(path: str | os.PathLike[str]) -> Ed25519PrivateKey:
+    """The Ed25519 private key in a PEM file. Raises KeyFileError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    data = _read(path, "make one with `python -m origin keygen`")
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError(f"{path} is no private key in PEM: {str(error).splitlines()[0]}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path} is not an Ed25519 private key; make one with `python -m origin keygen`")
+    return key
+
+
+def load_public_key(path: str | os.PathLike[str]) -> Ed25519PublicKey:
+    """The Ed25519 public key in a PEM file. Raises KeyFileError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    data = _read(path, "take the file that `python -m origin keygen --public` wrote")
+    try:
+        key = load_pem_public_key(data)
+    except ValueError as error:
+        raise KeyFileError(f"{path} is no public key in PEM: {str(error).splitlines()[0]}") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(
+            f"{path} is not an Ed25519 public key; `python -m origin keygen --public` writes one"
+        )
+    return key
+
+
+def _read(path: str | os.PathLike[str], way_out: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot read the key: {error.strerror}; {way_out}") from None

@@ -1,0 +1,81 @@
+"""What goes in and out of the pure HTTP core: a request, the file it is about, and the planned answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request's control data and fields.
+
+    `path` is the raw (still percent-encoded) path, `query` what follows the question mark. `fields`
+    maps lower-case names to values; repeated fields are joined by a comma (RFC 9110 section 5.3).
+    `hosts` is the number of Host fields.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    http_version: str = "1.1"
+    fields: Mapping[str, str] | None = None
+    hosts: int = 1
+
+    def field(self, name: str) -> str | None:
+        """The value of the field `name` (lower case), or None when it was not sent."""
+        return self.fields.get(name) if self.fields else None
+
+
+def request_from(
+    method: str, path: str, query: str, http_version: str, raw_fields: Iterable[tuple[bytes, bytes]]
+) -> Request:
+    """Build a `Request` from a server's list of (lower-case name, value) pairs."""
+    fields: dict[str, str] = {}
+    hosts = 0
+    for raw_name, raw_value in raw_fields:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
+        hosts += name == "host"
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return Request(method, path, query, http_version, fields, hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A file as HTTP sees it: its content is named by `sha256` (hex), so equal tags mean equal bytes.
+
+    `modified_s` is the time of its last change in seconds since the epoch, None when nobody knows.
+    """
+
+    sha256: str
+    size: int
+    content_type: str
+    modified_s: int | None = None
+
+    @property
+    def etag(self) -> str:
+        """The strong entity tag (RFC 9110 section 8.8.3); the same on every edge."""
+        return f'"{self.sha256}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes `start` to `stop` (exclusive) of the blob `sha256`, as a piece of a response's content."""
+
+    sha256: str
+    start: int
+    stop: int
+
+
+Fields: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer: `content` is sent piece by piece in order; it is empty for HEAD, 204 and 304."""
+
+    status: int
+    fields: Fields
+    content: tuple[bytes | Slice, ...] = ()
+    close: bool = False

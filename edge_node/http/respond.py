@@ -1,0 +1,121 @@
+"""The edge's HTTP semantics as one pure function: a request and a look-up give the planned answer."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_node.http.conditions import Outcome, evaluate, range_applies
+from edge_node.http.dates import format_date
+from edge_node.http.messages import Fields, Plan, Representation, Request, Slice
+from edge_node.http.ranges import NoPart, content_range, multipart, parse_range
+
+Lookup = Callable[[str], Representation | None]
+"""From a raw URL path to the file it names now, None when there is none."""
+
+ALLOW = "GET, HEAD, OPTIONS"
+_KNOWN_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
+_CACHE_CONTROL = "no-cache"
+"""An update must show at once, and asking the nearest edge whether a copy is current is cheap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """Answers for the edge called `edge` (its name goes into `Nearcast-Edge` and `Cache-Status`)."""
+
+    edge: str
+
+    def respond(self, request: Request, lookup: Lookup, now_s: int) -> Plan:
+        """Answer `request` at `now_s` (seconds since the epoch); never raises, whatever was sent.
+
+        The server below adds the Date field and the framing of the connection.
+        """
+        refusal = _refusal(request)
+        if refusal is not None:
+            return self._error(request, *refusal)
+        if request.method == "OPTIONS":
+            return Plan(204, (*self._common, ("Allow", ALLOW)))
+        target = lookup(request.path)
+        if target is None:
+            if not request.path.endswith("/") and lookup(request.path + "/") is not None:
+                query = f"?{request.query}" if request.query else ""
+                location = ("Location", f"{request.path}/{query}")
+                return self._error(request, 308, "the folder is at the path with a slash", location)
+            return self._error(request, 404, "no such file here")
+        outcome = evaluate(request, target, now_s)
+        if outcome is Outcome.FAILED:
+            return self._error(request, 412, "the file is not the version asked for")
+        if outcome is Outcome.NOT_MODIFIED:
+            return Plan(304, (*self._common, *self._validators(target)))
+        return self._deliver(request, target, now_s)
+
+    def _deliver(self, request: Request, target: Representation, now_s: int) -> Plan:
+        fields = (*self._common, *self._validators(target), ("Accept-Ranges", "bytes"))
+        range_field = request.field("range") if request.method == "GET" else None
+        if range_field is not None and range_applies(request, target, now_s):
+            intervals = parse_range(range_field, target.size)
+            if intervals is NoPart.UNSATISFIABLE:
+                unsatisfied = ("Content-Range", f"bytes */{target.size}")
+                return self._error(request, 416, "no byte of that range exists", unsatisfied)
+            if not isinstance(intervals, NoPart):
+                return _partial(fields, target, intervals)
+        fields += (("Content-Type", target.content_type), ("Content-Length", str(target.size)))
+        content = (Slice(target.sha256, 0, target.size),) if target.size and request.method == "GET" else ()
+        return Plan(200, fields, content)
+
+    @property
+    def _common(self) -> Fields:
+        return (("Nearcast-Edge", self.edge),)
+
+    def _validators(self, target: Representation) -> Fields:
+        digest = base64.b64encode(bytes.fromhex(target.sha256)).decode()
+        fields = (
+            ("ETag", target.etag),
+            ("Cache-Control", _CACHE_CONTROL),
+            ("Cache-Status", f"{self.edge}; hit"),
+            ("Repr-Digest", f"sha-256=:{digest}:"),
+        )
+        if target.modified_s is None:
+            return fields
+        # RFC 9110 section 8.8.2.1: never in the future, even where two clocks differ.
+        return (*fields, ("Last-Modified", format_date(target.modified_s)))
+
+    def _error(self, request: Request, status: int, text: str, *extra: tuple[str, str]) -> Plan:
+        """An answer without a file: one line of text, not to be stored by anyone."""
+        body = f"{status}: {text}\n".encode()
+        fields = (
+            *self._common,
+            ("Cache-Control", "no-store"),
+            *extra,
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+        )
+        return Plan(status, fields, () if request.method == "HEAD" else (body,), close=status == 400)
+
+
+def _partial(fields: Fields, target: Representation, intervals: list[tuple[int, int]]) -> Plan:
+    """206 Partial Content: one part as it is, several as multipart/byteranges (RFC 9110 section 15.3.7)."""
+    if len(intervals) > 1:
+        content_type, pieces, length = multipart(target, intervals)
+        return Plan(206, (*fields, ("Content-Type", content_type), ("Content-Length", str(length))), pieces)
+    start, stop = intervals[0]
+    fields += (
+        ("Content-Range", content_range(start, stop, target.size)),
+        ("Content-Type", target.content_type),
+        ("Content-Length", str(stop - start)),
+    )
+    return Plan(206, fields, (Slice(target.sha256, start, stop),))
+
+
+def _refusal(request: Request) -> tuple[int, str] | tuple[int, str, tuple[str, str]] | None:
+    """Status and text for a request that is refused whatever it asks for; None when it is in order."""
+    if request.hosts > 1 or (request.hosts == 0 and request.http_version == "1.1"):
+        return 400, "exactly one Host field is needed"  # RFC 9112 section 3.2
+    if request.field("transfer-encoding") is not None and request.field("content-length") is not None:
+        return 400, "both Content-Length and Transfer-Encoding"  # RFC 9112 section 6.1
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return None
+    if request.method in _KNOWN_METHODS:
+        return 405, "files here can only be read", ("Allow", ALLOW)
+    return 501, f"this server does not know the method {request.method}"

@@ -1,0 +1,47 @@
+"""What happens at an edge, as JSON lines for the report and as text for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class Journal:
+    """Writes each event with the monotonic time in seconds to `report_file`, and to standard output."""
+
+    def __init__(self, edge: str, report_file: Path | None, *, as_json: bool) -> None:
+        """Raises OSError when the file cannot be created."""
+        self._edge, self._as_json = edge, as_json
+        self._file: TextIO | None = None
+        if report_file is not None:
+            self._file = report_file.open("w", encoding="utf-8")
+        self.rejected: Counter[str] = Counter()
+
+    def write(self, event: str, **details: Any) -> None:
+        """Record `event` now."""
+        line = json.dumps({"t": time.monotonic(), "event": event, "edge": self._edge, **details})
+        if self._file is not None:
+            self._file.write(line + "\n")
+            self._file.flush()
+        if self._as_json:
+            print(line, flush=True)
+        else:
+            text = ", ".join(f"{name} {value}" for name, value in details.items())
+            print(f"{self._edge}: {event}{': ' if text else ''}{text}", flush=True)
+
+    def problem(self, text: str) -> None:
+        """Record something that went wrong but does not end the edge."""
+        print(f"{self._edge}: {text}", file=sys.stderr, flush=True)
+        if self._file is not None:
+            line = json.dumps({"t": time.monotonic(), "event": "problem", "edge": self._edge, "text": text})
+            self._file.write(line + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,274 @@
+"""The whole of nearcast running inside a lab: network, controller, origin, edges, DNS, users, captures."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import socket
+import time
+
+from pathlib import Path
+from types import TracebackType
+
+from experiments.control import Control
+from experiments.scenario import Mode, Scenario
+from lab.bpf import INBOUND, MULTICAST
+from lab.captures import CaptureProcess, CaptureSet
+from lab.openvswitch import OpenVSwitch
+from lab.processes import LabProcess, ProcessTable
+from topologies.mininet_net import LabNet
+from topologies.spec import Role, to_json
+
+SYNC_PORT = 8081
+ORIGIN_PORT = 8080
+FLUTE_PORT = 4001
+HTTP_PORT = 80
+CONTROLLER_PORT = 6653
+OVS_SETTLE_S = 15
+"""Open vSwitch started in the first seconds after boot sees no CPU and starts no handler threads."""
+_WARM_MODULES = (
+    "controller.__main__", "edge_node.__main__", "origin.__main__", "os_ken.base.app_manager",
+    "os_ken.controller.ofp_handler", "raptorq", "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "uvicorn", "uvicorn.protocols.http.httptools_impl", "dnslib",
+)  # fmt: skip
+_MS_BIND = 4096
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class TestbedError(RuntimeError):
+    """The testbed did not come up; the message is one line."""
+
+    __test__ = False
+
+
+class Testbed:
+    """Start it with `with`: everything is stopped at the end."""
+
+    __test__ = False
+
+    def __init__(self, scenario: Scenario, work: Path, raw: Path) -> None:
+        """`work` is scratch space in the lab; captures and logs go below `raw`."""
+        self.scenario = scenario
+        self.topology = scenario.topology
+        self.work = work
+        self.raw = raw
+        self.processes = ProcessTable(raw / "logs")
+        self.openvswitch = OpenVSwitch(work / "ovs", f"tcp:[::1]:{CONTROLLER_PORT}")
+        self.net = LabNet(self.topology, self.openvswitch, seed=scenario.seed)
+        self.plan = self.net.plan
+        self.control = Control(work / "controller.sock")
+        self.controller: LabProcess | None = None
+        self.edges: dict[str, LabProcess] = {}
+        self._captures: CaptureProcess | None = None
+        if scenario.mode is Mode.CENTRAL:
+            self.active_edges: tuple[str, ...] = ()
+        else:
+            self.active_edges = tuple(
+                edge for edge in self.topology.of_role(Role.EDGE) if edge not in scenario.off
+            )
+
+    def __enter__(self) -> Testbed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def origin(self) -> str:
+        """The origin's node name."""
+        return self.topology.of_role(Role.ORIGIN)[0]
+
+    def warm(self) -> None:
+        """Import what the processes need, so that forked children start at once."""
+        for module in _WARM_MODULES:
+            importlib.import_module(module)
+
+    def start_network(self) -> None:
+        """Captures first, then switches, links and addresses."""
+        self._start_captures()
+        time.sleep(max(0.0, OVS_SETTLE_S - time.clock_gettime(time.CLOCK_BOOTTIME)))
+        self.net.build()
+        _bind_resolver(self.work, self._dns_address())
+
+    def start_controller(self) -> None:
+        """The controller; when it has programmed every switch, hosts are plugged in."""
+        config = {
+            "topology": to_json(self.topology),
+            "policy": {
+                "service_at": "origin" if self.scenario.mode is Mode.CENTRAL else "edges",
+                "edges": None,
+            },
+            "listen": ["::1", CONTROLLER_PORT],
+            "control_socket": str(self.work / "controller.sock"),
+            "event_log": str(self.raw / "controller.jsonl"),
+        }
+        path = self.work / "controller.json"
+        path.write_text(json.dumps(config))
+        self.controller = self.processes.start_module(
+            "controller", "controller.__main__", ["--config", str(path)]
+        )
+        self.control.wait_until(
+            lambda status: bool(status.get("synced")), "switches programmed", check=self.check_processes
+        )
+        self.net.plug_in_hosts()
+
+    def start_servers(self) -> None:
+        """DNS, the keys, and the edges (or, in the central case, the same server at the origin)."""
+        dns = self.topology.of_role(Role.DNS)[0]
+        argv = ["dns", "--address", self._dns_address(), "--name", self.topology.service.name]
+        argv += ["--aaaa", str(self.plan.service)]
+        self.processes.start_module("dns", "origin.__main__", argv, self.net[dns].namespace)
+        origin_main = importlib.import_module("origin.__main__").main
+        if origin_main(["keygen", "--key", str(self.key), "--public", str(self.public_key)]) != 0:
+            raise TestbedError(f"origin keygen failed in {self.work}")
+        for edge in self.active_edges:
+            self.net.hold_service_address(edge)
+            self.start_edge(edge)
+
+    def start_edge(self, edge: str) -> None:
+        """One edge: HTTP on the service address, the multicast receiver, the sync API."""
+        address = str(self.plan.hosts[edge].unicast)
+        origin = str(self.plan.hosts[self.origin].unicast)
+        argv = ["serve", "--name", edge, "--store", str(self.store(edge))]
+        argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT)]
+        argv += ["--sync-address", address, "--sync-port", str(SYNC_PORT)]
+        argv += ["--group", str(self.plan.static_group), "--source", origin]
+        argv += ["--interface", self.topology.ports[edge][0].interface, "--flute-port", str(FLUTE_PORT)]
+        argv += ["--origin-url", f"http://[{origin}]:{ORIGIN_PORT}", "--public-key", str(self.public_key)]
+        argv += ["--seed", str(self.scenario.seed * 1000 + self.active_edges.index(edge))]
+        argv += ["--report-file", str(self.raw / f"{edge}.jsonl")]
+        self.edges[edge] = self.processes.start_module(
+            edge, "edge_node.__main__", argv, self.net[edge].namespace
+        )
+
+    def start_central(self, site: Path) -> None:
+        """The central cloud: the edges' own HTTP server, with the whole site, at the origin."""
+        self.net.hold_service_address(self.origin)
+        argv = ["serve", "--name", self.origin, "--store", str(self.store(self.origin)), "--site", str(site)]
+        argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT)]
+        self.edges[self.origin] = self.processes.start_module(
+            "central", "edge_node.__main__", argv, self.net[self.origin].namespace
+        )
+
+    def wait_ready(self) -> None:
+        """All switches programmed, every edge that should answer healthy, every user has its address."""
+        users = set(self.topology.of_role(Role.USER))
+        wanted = set(self.active_edges)
+
+        def ready(status: dict[str, object]) -> bool:
+            hosts = status.get("hosts")
+            healthy = status.get("edges_healthy")
+            if not (status.get("synced") and isinstance(hosts, dict) and isinstance(healthy, list)):
+                return False
+            routed = {
+                user
+                for user, addresses in hosts.items()
+                if any(not str(address).startswith("fe80") for address in addresses)
+            }
+            return users <= routed and wanted <= set(healthy)
+
+        self.control.wait_until(ready, "network ready", check=self.check_processes)
+        self.wait_http()
+
+    def wait_http(self) -> None:
+        """The service port listens wherever it should."""
+        for name in self.edges:
+            self._wait_listening(name)
+
+    def _wait_listening(self, name: str, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.check_processes()
+            with self.net[name].namespace.entered():
+                probe = socket.socket(socket.AF_INET6)
+            with probe:
+                if probe.connect_ex((str(self.plan.service), HTTP_PORT)) == 0:
+                    return
+            time.sleep(0.1)
+        raise TestbedError(f"{name} does not answer on port {HTTP_PORT} after {timeout_s:.0f} s")
+
+    def check_processes(self) -> None:
+        """Raises ProcessError when one of the lab's processes has died."""
+        for process in self.processes.processes:
+            if process.name.startswith("publish"):
+                continue
+            process.check_running()
+
+    def publish(self, site: Path) -> LabProcess:
+        """Start the publication of `site` by the scenario's way of sync; wait for it with `.wait()`."""
+        argv = ["--key", str(self.key), "--state", str(self.work / "origin"), "--json"]
+        if self.scenario.mode is Mode.PUSH:
+            argv = ["push", str(site), *argv]
+            for edge in self.active_edges:
+                argv += ["--to", f"{edge}=[{self.plan.hosts[edge].unicast}]:{SYNC_PORT}"]
+        else:
+            argv = ["publish", str(site), *argv]
+            argv += ["--source", str(self.plan.hosts[self.origin].unicast)]
+            argv += ["--interface", self.topology.ports[self.origin][0].interface]
+            argv += ["--group", str(self.plan.static_group), "--port", str(FLUTE_PORT)]
+            argv += ["--http-port", str(ORIGIN_PORT), "--rate-mbps", str(self.scenario.rate_mbps)]
+            argv += ["--edges", ",".join(self.active_edges)]
+        return self.processes.start_module(
+            "publish", "origin.__main__", argv, self.net[self.origin].namespace
+        )
+
+    def stop_captures(self) -> None:
+        """Close the capture files."""
+        if self._captures is not None:
+            self._captures.stop()
+            self._captures = None
+
+    def stop(self) -> None:
+        """End everything; what was written stays."""
+        self.processes.stop_all()
+        self.stop_captures()
+        self.openvswitch.stop()
+        self.net.stop()
+
+    def store(self, name: str) -> Path:
+        """The content store of an edge (or of the central server)."""
+        return self.work / "stores" / name
+
+    @property
+    def key(self) -> Path:
+        """The origin's signing key of this lab."""
+        return self.work / "origin.key"
+
+    @property
+    def public_key(self) -> Path:
+        """What the edges trust."""
+        return self.work / "origin.pub"
+
+    def _dns_address(self) -> str:
+        dns = self.topology.of_role(Role.DNS)[0]
+        return str(self.plan.hosts[dns].unicast)
+
+    def _start_captures(self) -> None:
+        captures = CaptureSet(self.raw / "captures.csv")
+        folder = self.raw / "captures"
+        for user in self.topology.of_role(Role.USER):
+            captures.open(user, self.net[user].namespace.fd, folder / f"{user}.pcap", MULTICAST)
+        captures.open(self.origin, self.net[self.origin].namespace.fd, folder / f"{self.origin}.pcap", INBOUND)
+        self._captures = captures.start()
+
+
+def _bind_resolver(work: Path, server: str) -> None:
+    """Let every process of the lab resolve names at `server`: a resolv.conf over the system's own.
+
+    The lab's mount namespace is private, so nobody else sees it.
+    """
+    resolver = work / "resolv.conf"
+    resolver.write_text(f"nameserver {server}\noptions timeout:2 attempts:3\n")
+    target = os.path.realpath("/etc/resolv.conf")
+    if not os.path.exists(target):
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).touch()
+    if _libc.mount(str(resolver).encode(), target.encode(), b"none", _MS_BIND, None) != 0:
+        error = ctypes.get_errno()
+        raise TestbedError(f"cannot set the lab's resolver over {target}: {os.strerror(error)}")
+
+

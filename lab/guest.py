@@ -1,0 +1,198 @@
+"""The guest lab: boot a User-Mode Linux kernel as an ordinary process, run one job in it, bring results out.
+
+The guest sees the host's file system read-only; what the job writes below its `out` folder is all that
+reaches the host. One guest is one thread of work, so it is pinned to one CPU (left on two it is several
+times slower); a second lab takes the next CPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import mmap
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from lab.console import Console, Progress
+from lab.jobs import CHECKOUT, Clock, Job, JobResult, LabError, clear_result, description, read_result
+
+EPOCH_NS = 1_767_225_600_000_000_000
+"""The guest's wall clock at boot under the virtual clock: 2026-01-01T00:00:00Z, the same in every run."""
+ADDR_NO_RANDOMIZE = 0x0040000
+PR_SET_PDEATHSIG = 1
+GUEST_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def run_in_guest(kernel: Path, job: Job, progress: Progress = lambda _text: None) -> JobResult:
+    """Boot `kernel`, run `job`, wait for its end.
+
+    Raises LabError when the guest crashed or the watchdog ended it (with its last console lines), and
+    KeyboardInterrupt after ending the guest; whatever happens, no process and no file is left behind.
+    """
+    started = time.monotonic()
+    clear_result(job.out)
+    with _boot_folder() as folder, _cpu() as cpu:
+        command = _command(kernel, job, _write_boot_files(folder, job), folder)
+        guest = _spawn(command, job, folder, cpu)
+        console = Console(job.out / "console.log", progress)
+        reader = threading.Thread(target=console.read, args=(guest.stdout,), daemon=True)
+        reader.start()
+        try:
+            guest.wait(None if job.interactive else job.wall_limit_s)
+        except subprocess.TimeoutExpired:
+            _kill(guest)
+            reader.join(5)
+            raise LabError(
+                f"the guest was ended after {job.wall_limit_s:.0f} s of wall time (job {job.entry}); "
+                f"its last lines: {console.tail()}"
+            ) from None
+        finally:
+            _kill(guest)
+        reader.join(5)
+    result = read_result(job.out)
+    if result is None:
+        raise LabError(
+            f"the guest ended with status {guest.returncode} before job {job.entry} finished; "
+            f"its last lines: {console.tail()} (console: {job.out / 'console.log'})"
+        )
+    return replace(result, wall_s=time.monotonic() - started)
+
+
+def _command(kernel: Path, job: Job, init: Path, folder: Path) -> list[str]:
+    """The kernel's command line; everything in it is fixed, so that two boots are the same."""
+    command = [
+        str(kernel),
+        f"mem={job.memory_mb}M",
+        "root=/dev/root",
+        "rootfstype=hostfs",
+        "rootflags=/",
+        "ro",
+        f"init={init}",
+        "umid=guest",
+        f"uml_dir={folder}",
+        "con0=fd:0,fd:1",
+        "con=null",
+        "loglevel=3",
+        "panic=-1",
+        # The jitter entropy source spins for ever on a clock that stands still.
+        "initcall_blacklist=jent_mod_init",
+    ]
+    if job.clock is Clock.VIRTUAL:
+        # Calibration of the delay loop never ends under the virtual clock, so its result is given.
+        command += ["time-travel=inf-cpu", f"time-travel-start={EPOCH_NS}", "lpj=15000000"]
+    return command
+
+
+def _write_boot_files(folder: Path, job: Job) -> Path:
+    """The job and the init program; the path of the latter."""
+    environment = {
+        "PATH": GUEST_PATH,
+        "HOME": "/run/tmp",
+        "TMPDIR": "/run/tmp",
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TERM": os.environ.get("TERM", "linux"),
+    }
+    job_file = folder / "job.json"
+    job_file.write_text(json.dumps(description(job, environment, work="/run/nearcast")))
+    init = folder / "init"
+    settings = " ".join(f"{name}='{value}'" for name, value in environment.items())
+    init.write_text(
+        f"#!/bin/sh\nexec env {settings} '{sys.executable}' -s '{CHECKOUT}/lab/guest_init.py' '{job_file}'\n"
+    )
+    init.chmod(0o755)
+    return init
+
+
+def _spawn(command: list[str], job: Job, folder: Path, cpu: int) -> subprocess.Popen[bytes]:
+    """Start the guest, pinned, with its memory file in `folder`; it dies with this process."""
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.personality(ADDR_NO_RANDOMIZE)
+        os.sched_setaffinity(0, {cpu})
+
+    environment = {"TMPDIR": str(folder), "HOME": str(folder), "PATH": GUEST_PATH}
+    environment["NEARCAST_SEED"] = str(job.seed)
+    return subprocess.Popen(
+        command,
+        stdin=None if job.interactive else subprocess.DEVNULL,
+        stdout=None if job.interactive else subprocess.PIPE,
+        stderr=None if job.interactive else subprocess.STDOUT,
+        env=environment,
+        cwd=folder,
+        start_new_session=not job.interactive,
+        preexec_fn=prepare,
+    )
+
+
+def _kill(guest: subprocess.Popen[bytes]) -> None:
+    """End the guest; its address-space helpers die with it."""
+    if guest.poll() is None:
+        guest.kill()
+        guest.wait()
+
+
+@contextmanager
+def _boot_folder() -> Iterator[Path]:
+    """A private folder for the memory file and boot files, where memory can be mapped executable."""
+    folder = Path(tempfile.mkdtemp(prefix="nearcast-", dir=memory_folder()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def memory_folder() -> str:
+    """Where the guest's memory file can live. Raises LabError when no folder allows executable mappings."""
+    candidates = ["/dev/shm", tempfile.gettempdir(), "/var/tmp"]
+    for candidate in candidates:
+        if " " not in candidate and _maps_executable(candidate):
+            return candidate
+    raise LabError(
+        f"the guest lab needs a folder without `noexec` for its memory, none of {', '.join(candidates)} "
+        "is; set TMPDIR to one"
+    )
+
+
+def _maps_executable(folder: str) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.truncate(mmap.PAGESIZE)
+            with mmap.mmap(file.fileno(), mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_EXEC):
+                return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _cpu() -> Iterator[int]:
+    """A CPU that no other guest of this user holds, or the first one when all are taken."""
+    cpus = sorted(os.sched_getaffinity(0))
+    for cpu in reversed(cpus):
+        path = Path(tempfile.gettempdir()) / f"nearcast-{os.getuid()}-cpu{cpu}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        try:
+            yield cpu
+        finally:
+            os.close(descriptor)
+        return
+    yield cpus[0]

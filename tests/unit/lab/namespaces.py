@@ -1,0 +1,98 @@
+"""Real network namespaces for the tests of the acquisition modules, as root or as an ordinary user.
+
+A test marked `isolated` runs in a forked process with a user and network namespace of its own, so that
+nothing it makes outlives it or meets anything else on the machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import subprocess
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import ParamSpec
+
+from lab.netns import CLONE_NEWNET, inside
+
+_CLONE_NEWUSER = 0x10000000
+_P = ParamSpec("_P")
+
+
+def isolated(test: Callable[_P, None]) -> Callable[_P, None]:
+    """Run the test in a process with its own namespaces; its failure is reported with its traceback."""
+
+    @functools.wraps(test)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        with tempfile.TemporaryFile("w+") as failure:
+            process_id = os.fork()
+            if process_id == 0:
+                try:
+                    os.setsid()
+                    _enter_private_namespaces()
+                    test(*args, **kwargs)
+                except BaseException:
+                    failure.write(traceback.format_exc())
+                    failure.flush()
+                finally:
+                    os._exit(0)
+            _, status = os.waitpid(process_id, 0)
+            with suppress(ProcessLookupError):
+                os.killpg(process_id, signal.SIGKILL)  # what a failed test left running
+            failure.seek(0)
+            assert not (text := failure.read()), text
+        assert status == 0
+
+    return run
+
+
+class Namespace:
+    """A new network namespace, held open by a descriptor; it ends with the process."""
+
+    def __init__(self) -> None:
+        with inside("/proc/thread-self/ns/net"):
+            _unshare(CLONE_NEWNET)
+            self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self.ip("link", "set", "lo", "up")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command inside; the caller looks at the result."""
+        with inside(self.fd):
+            return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def ip(self, *arguments: str) -> None:
+        """`ip` inside the namespace; must succeed."""
+        result = self.run("ip", *arguments)
+        assert result.returncode == 0, f"ip {' '.join(arguments)}: {result.stderr}"
+
+
+def connect(left: Namespace, left_name: str, right: Namespace, right_name: str) -> None:
+    """A veth pair between two namespaces, both ends up, without duplicate address detection."""
+    path = f"/proc/{os.getpid()}/fd/{right.fd}"
+    left.ip("link", "add", left_name, "type", "veth", "peer", "name", right_name, "netns", path)
+    for namespace, name in ((left, left_name), (right, right_name)):
+        with inside(namespace.fd):
+            Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
+        namespace.ip("link", "set", name, "up")
+
+
+def _enter_private_namespaces() -> None:
+    user, group = os.getuid(), os.getgid()
+    if user == 0:
+        _unshare(CLONE_NEWNET)
+        return
+    _unshare(_CLONE_NEWUSER | CLONE_NEWNET)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+
+
+def _unshare(flags: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"unshare: {os.strerror(error)}; these tests need unprivileged user namespaces")
