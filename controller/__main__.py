@@ -16,7 +16,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the controller. Returns 0 after a stop signal, 1 on failure, 2 for a configuration it cannot use."""
+    """Run the controller. Returns 0 after a stop signal, 1 on failure, 2 for an unusable configuration."""
     parser = argparse.ArgumentParser(
         prog="python -m controller",
         description="The SDN controller of a nearcast network: OpenFlow 1.4, IPv6 only.",

@@ -1,4 +1,4 @@
-"""Brings it together: events change the network's state, a change leads to a plan, a plan goes to the switches.
+"""Brings it together: events change what is known, a change leads to a plan, a plan goes to the switches.
 
 One lock guards everything here and is never held while waiting for a switch. One thread plans and does
 what is due; events that arrive while it plans are planned for together.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 
 from delivery.manifest import EMPTY_SHA256, Bundle, Manifest
@@ -17,6 +18,7 @@ class Assembly:
             sha256: size for sha256, size in manifest.blobs.items() if not has_blob(sha256)
         }
         self._parts: dict[str, tuple[bytearray, set[int]]] = {}
+        self._pieces_of = Counter(piece.sha256 for bundle in manifest.bundles for piece in bundle.pieces)
 
     def wants(self, bundle: Bundle) -> bool:
         """Whether the bundle has anything that is still missing."""
@@ -63,10 +65,7 @@ class Assembly:
             buffer.extend(bytes(size))
         buffer[offset : offset + len(run)] = run
         offsets.add(offset)
-        if len(offsets) < self._pieces_of(sha256):
+        if len(offsets) < self._pieces_of[sha256]:
             return None
         del self._parts[sha256]
         return bytes(buffer)
-
-    def _pieces_of(self, sha256: str) -> int:
-        return sum(piece.sha256 == sha256 for bundle in self.manifest.bundles for piece in bundle.pieces)

@@ -22,7 +22,9 @@ MAX_SIGNED_BYTES = 8 << 20
 MAX_JSON_BYTES = 64 << 20
 """What a manifest may grow to when decompressed."""
 MAX_BUNDLE_BYTES = 8 << 20
-"""The largest bundle: RaptorQ needs one source block and no sub-blocks, and a receiver's memory is bounded."""
+"""The largest bundle: RaptorQ needs one source block without sub-blocks; memory is bounded."""
+MAX_BLOB_BYTES = 512 << 20
+"""The largest file: receivers put blobs together in memory."""
 MAX_PATH_BYTES = 4096
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The name of the empty blob, which no bundle carries."""
@@ -127,6 +129,8 @@ def check_manifest(manifest: Manifest) -> None:
             raise ManifestError(f"path {entry.path!r} is listed twice")
         if entry.size < 0 or manifest.blobs[entry.sha256] != entry.size:
             raise ManifestError(f"path {entry.path!r} has a size that contradicts its content's")
+        if entry.size > MAX_BLOB_BYTES:
+            raise ManifestError(f"path {entry.path!r} has {entry.size} bytes, allowed are {MAX_BLOB_BYTES}")
         if (entry.size == 0) != (entry.sha256 == EMPTY_SHA256):
             raise ManifestError(f"path {entry.path!r} has a size that contradicts its digest")
         if any(ord(char) < 0x20 or ord(char) > 0x7E for char in entry.content_type):

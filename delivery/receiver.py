@@ -1,9 +1,9 @@
 """The receiving end of the static stream, sans-I/O: datagrams and the time in, events and a deadline out.
 
-Nothing that the network says is believed before a manifest that verifies, or a digest from it, confirms it: the
-FDT and the packets only say how to decode. Repair is asked for as DVB-MABR does (ETSI TS 103 769 clauses 9.1 and
-10.2.3.12): when an object has evidently passed, when nothing comes any more or when the FDT expires, and after a
-fixed and a random back-off.
+Nothing that the network says is believed before a manifest that verifies, or a digest from it, confirms it:
+the FDT and the packets only say how to decode. Repair is asked for as DVB-MABR does (ETSI TS 103 769 clauses
+9.1 and 10.2.3.12): when an object has evidently passed, when nothing comes any more or when the FDT expires,
+and after a fixed and a random back-off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from delivery.alc import (
 from delivery.announcement import manifest_version
 from delivery.assembly import Assembly
 from delivery.events import BlobReceived, Event, ManifestReceived, Rejected, RepairNeeded, SiteComplete
-from delivery.fdt import FdtError, FdtInstance, decode_fdt
+from delivery.fdt import MAX_FDT_BYTES, FdtError, FdtInstance, decode_fdt
 from delivery.fec import is_supported
 from delivery.lct import LctError
 from delivery.manifest import EMPTY_SHA256, Bundle, Manifest, ManifestError, open_manifest
@@ -74,7 +74,7 @@ class Receiver:
     ) -> None:
         """`current_version` is the newest manifest the edge holds; older ones are refused.
 
-        `now` + `unix_offset_s` is Unix time, for the FDT's expiry; give it when `now` is not Unix time itself.
+        `now` + `unix_offset_s` is Unix time (for the FDT's expiry); give it when `now` is something else.
         """
         self.rejected = 0
         """How often something was thrown away."""
@@ -97,7 +97,7 @@ class Receiver:
         self._last_fdt = b""
         self._oti: dict[int, Oti] = {}
         self._fdt_slot = Slot(FDT_TOI)
-        self._fdt_extensions: tuple[tuple[int, bytes], ...] = ()
+        self._fdt_instance = -1
         self._fdt_asked = False
         self._manifests: dict[int, int] = {}
         """Announced manifest objects not yet decoded: TOI to version."""
@@ -253,12 +253,13 @@ class Receiver:
 
     def _take_fdt(self, packet: AlcPacket, now: float) -> None:
         oti = decode_fti(packet.header)
-        if fdt_instance_id(packet.header) is None or oti is None or not is_supported(oti):
+        instance = fdt_instance_id(packet.header)
+        if instance is None or oti is None or not is_supported(oti) or oti.transfer_length > MAX_FDT_BYTES:
             raise FdtError("FDT packet without usable EXT_FDT and EXT_FTI")
-        if oti != self._fdt_slot.oti or packet.header.extensions != self._fdt_extensions:
+        if oti != self._fdt_slot.oti or instance != self._fdt_instance:
             self._fdt_slot = Slot(FDT_TOI)
             self._fdt_slot.describe(oti)
-            self._fdt_extensions = packet.header.extensions
+            self._fdt_instance = instance
         slot = self._fdt_slot
         key = encode_payload_id(oti.fec_id, packet.sbn, packet.esi)
         if slot.symbols is None or slot.decoder is None or len(packet.symbol) > oti.symbol_size:

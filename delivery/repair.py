@@ -1,7 +1,7 @@
 """The origin's side of repair: one answer per object for the reports of all edges (RFC 5740 manner).
 
-Reports of one object are collected for a window and the largest counts, because a new symbol serves every edge.
-Reports that were on their way while the answer went out are recognised by the hold-off and not answered twice.
+Reports of one object are collected for a window and the largest counts, because a new symbol serves every
+edge. Reports that crossed the answer on the way are recognised by the hold-off and not answered twice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RepairDesk:
         self._answered[toi] = (math.inf, symbols)
 
     def answered(self, toi: int, started_at: float, now: float) -> None:
-        """The answer has gone out; reports may still cross it until the hold-off from its start has passed."""
+        """The answer has gone out; reports may cross it until the hold-off from its start has passed."""
         _, symbols = self._answered[toi]
         self._answered[toi] = (max(now, started_at + self._hold_off_s), symbols)
 
@@ -53,7 +53,7 @@ class RepairDesk:
 
 
 class LossEstimate:
-    """How many repair symbols to send for a number missing, from what earlier symbols of the object came to."""
+    """How many repair symbols to send for a number missing, from what became of earlier symbols."""
 
     def __init__(self) -> None:
         self._loss = 0.0

@@ -1,8 +1,9 @@
 """The sending end of a FLUTE session, sans-I/O: give it objects and the time, send the datagrams it answers.
 
-Order on the wire: per group of objects its FDT instance, then each object's source symbols, then the FDT instance
-again, which tells receivers that the object has passed. Repair symbols go before further source symbols, so that
-receivers hold few unfinished objects. Objects are coded with RaptorQ, FDT instances are single packets.
+Order on the wire: per group of objects its FDT instance, then each object's source symbols, then the FDT
+instance again, which tells receivers that the object has passed. Repair symbols go before further objects, so
+that receivers hold few unfinished ones, but never in the middle of one, which would look as if it had passed.
+Objects are coded with RaptorQ, FDT instances are single packets.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ _ENCODERS_KEPT = 8
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An object to send. `load` gives its `size` bytes whenever they are needed; what it raises leaves `poll`.
+    """An object to send. `load` gives its `size` bytes when they are needed; what it raises leaves `poll`.
 
-    `spare_symbols` are repair symbols sent at once, for objects that others wait for. With `on_demand` nothing
-    is sent until a repair is asked for.
+    `spare_symbols` are repair symbols sent at once, for objects that others wait for. With `on_demand`
+    nothing is sent until a repair is asked for.
     """
 
     toi: int
@@ -66,7 +67,7 @@ class _Sent:
 
 
 class Sender:
-    """One FLUTE session. Times are seconds of one monotonic clock; `unix_offset_s` turns them into Unix time."""
+    """One FLUTE session. Times are seconds of one clock; `unix_offset_s` turns them into Unix time."""
 
     def __init__(
         self,
@@ -76,14 +77,14 @@ class Sender:
         symbol_bytes: int = DEFAULT_SYMBOL_BYTES,
         overhead_percent: float = 0.0,
         tick_s: float = 0.001,
-        collection_window_s: float = 0.06,
-        hold_off_s: float = 0.05,
+        collection_window_s: float = 0.45,
+        hold_off_s: float = 0.1,
         unix_offset_s: float = 0.0,
         first_fdt_instance: int = 0,
         fdt_lifetime_s: float = 3600.0,
     ) -> None:
-        """`collection_window_s` should exceed the receivers' random back-off, `hold_off_s` the round-trip time
-        and must not exceed their fixed back-off."""
+        """`collection_window_s` should exceed the receivers' random back-off. `hold_off_s` should exceed the
+        round-trip time, and must not exceed their fixed back-off."""
         self.counters = SenderCounters()
         self._tsi = tsi
         self._symbol_bytes = symbol_bytes
@@ -98,6 +99,7 @@ class Sender:
         self._encoders: OrderedDict[int, RaptorQEncoder] = OrderedDict()
         self._source: list[Iterator[bytes]] = []
         self._repair: Iterator[bytes] | None = None
+        self._mid_object = False
         self._last_fdt: Announcement | None = None
         self._now = 0.0
 
@@ -137,7 +139,7 @@ class Sender:
         self._desk.request(FDT_TOI, 1, now)
 
     def request_repair(self, toi: int, symbols: int, now: float) -> None:
-        """A receiver misses `symbols` of object `toi`; TOI 0 asks for the FDT. Unknown objects are ignored."""
+        """A receiver misses `symbols` of object `toi`; TOI 0 asks for the FDT. Unknown ones are ignored."""
         if toi == FDT_TOI:
             self.announce(now)
         elif toi in self._objects:
@@ -172,7 +174,7 @@ class Sender:
 
     def _next_datagram(self) -> bytes | None:
         while True:
-            if self._repair is None:
+            if self._repair is None and not self._mid_object:
                 due = self._desk.take(self._now)
                 if due is not None:
                     self._repair = self._answer(*due)
@@ -201,7 +203,9 @@ class Sender:
             if queued:
                 yield self._fdt(announcement)
             for entry in queued:
+                self._mid_object = True
                 yield from self._symbols(entry)
+                self._mid_object = False
                 yield self._fdt(announcement)
 
     def _symbols(self, entry: _Sent) -> Iterator[bytes]:

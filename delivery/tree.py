@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from delivery.manifest import FileEntry
@@ -63,31 +63,58 @@ _TYPES = {
 
 
 def content_type(path: str) -> str:
-    """The media type of a file by its name; text is UTF-8. The same on every machine, unlike `mimetypes`."""
+    """The media type of a file by its name, the same on every machine (`mimetypes` is not)."""
     _, dot, extension = path.rpartition("/")[2].rpartition(".")
     return _TYPES.get(extension.lower(), UNKNOWN_TYPE) if dot else UNKNOWN_TYPE
 
 
-def walk(site: Path) -> Iterator[str]:
-    """The relative paths (`/` between parts) of every regular file below `site`, sorted by folder.
+def walk(site: Path, warn: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """The relative paths (`/` between parts) of every file below `site`, in the order of their bytes.
 
-    Links to folders are not followed. Raises OSError for a folder that cannot be read.
+    Links are followed while they stay inside `site`. What cannot be published is skipped and told to `warn`
+    in one line: links that lead out, nowhere or in a circle, special files, names that are not UTF-8. Raises
+    OSError for a folder that cannot be read.
     """
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for folder, folders, names in os.walk(site, onerror=fail):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(folder) / name
-            if path.is_file():
-                yield path.relative_to(site).as_posix()
+    root = os.path.realpath(site, strict=True)
+    return _walk(os.fspath(site), "", root, (root,), warn)
 
 
-def scan(site: Path) -> Iterator[FileEntry]:
-    """Every file below `site` with its size, digest and content type. Raises OSError."""
-    for path in walk(site):
+def _walk(
+    folder: str, prefix: str, root: str, above: tuple[str, ...], warn: Callable[[str], None]
+) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    for entry in ordered:
+        path = prefix + entry.name
+        problem = _problem(entry, path, root, above)
+        if problem:
+            warn(f"{path!r} {problem}; skipped")
+        elif entry.is_dir():
+            yield from _walk(entry.path, f"{path}/", root, (*above, os.path.realpath(entry.path)), warn)
+        else:
+            yield path
+
+
+def _problem(entry: os.DirEntry[str], path: str, root: str, above: tuple[str, ...]) -> str:
+    """Why an entry cannot be published, or nothing."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8"
+    target = os.path.realpath(entry.path)
+    if entry.is_symlink():
+        if not os.path.exists(target):
+            return "is a link that leads nowhere"
+        if os.path.commonpath((root, target)) != root:
+            return f"is a link that leaves the folder, to {target}"
+        if target in above:
+            return "is a link to a folder it lies in"
+    return "" if entry.is_dir() or entry.is_file() else "is neither a file nor a folder"
+
+
+def scan(site: Path, warn: Callable[[str], None] = lambda _: None) -> Iterator[FileEntry]:
+    """Every file that `walk` finds, with its size, digest and content type. Raises OSError."""
+    for path in walk(site, warn):
         with open(site / path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256")
             yield FileEntry(path, file.tell(), digest.hexdigest(), content_type(path))

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 
 class MemoryCache:
-    """Blobs of at most `max_item_bytes`, together at most `max_bytes`; they never change, so none is stale."""
+    """Blobs of at most `max_item_bytes`, together at most `max_bytes`; blobs never change."""
 
     def __init__(self, max_bytes: int = 64 << 20, max_item_bytes: int = 1 << 20) -> None:
         self._max_bytes, self.max_item_bytes = max_bytes, max_item_bytes

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 TSI = 1
 QUIET_S = 2.0
 """An edge that starts listens first: only when it hears nothing for so long does it fetch by unicast."""
-FIXED_BACK_OFF_S = 0.1
-RANDOM_BACK_OFF_S = 0.4
-RECEPTION_TIMEOUT_S = 1.0
+FIXED_BACK_OFF_S = 0.05
+RANDOM_BACK_OFF_S = 0.05
+RECEPTION_TIMEOUT_S = 0.5
 """Repair parameters in the manner of ETSI TS 103 769 clause 10.2: when an object counts as interrupted,
 and how long to wait before asking, so that one answer serves many."""
 

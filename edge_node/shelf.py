@@ -35,7 +35,7 @@ def load_manifests(folder: Path, public_key: Ed25519PublicKey) -> list[tuple[Man
             found.append((open_manifest(signed, public_key), signed))
         except ManifestError as error:
             raise StoreError(
-                f"{folder / name}: {error}; give the origin's --public-key, or remove the store to fill it anew"
+                f"{folder / name}: {error}; give the origin's --public-key, or remove the store"
             ) from None
     return found
 

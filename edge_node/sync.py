@@ -130,7 +130,5 @@ async def _answer(send: Send, method: str, status: int, text: str, *, is_json: b
     if status != 204:
         kind = b"application/json" if is_json else b"text/plain; charset=utf-8"
         fields += [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    if status == 413:
-        fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

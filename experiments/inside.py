@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab.counters import CounterSampler
+
 from experiments.clients import fetch_all, write_transfers
 from experiments.scenario import Mode, Scenario, scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed, TestbedError
-from lab.counters import CounterSampler
 from lab.inside import progress
 from topologies.graph import round_trip_ms, shortest_path_tree
 from topologies.spec import Role
@@ -56,7 +57,9 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
             with steps.step("requests"), sampler.phase("requests", SAMPLE_INTERVAL_S):
                 fetches = sum(len(entries) for entries in plan.workload.values())
                 progress(f"{plan.name}: {len(plan.workload)} users make {fetches} page loads and downloads")
-                write_transfers(out / "transfers.csv", fetch_all(testbed.net, plan.workload, work / "curl", began))
+                write_transfers(
+                    out / "transfers.csv", fetch_all(testbed.net, plan.workload, work / "curl", began)
+                )
         sampler.close()
         testbed.stop_captures()
         final = testbed.control.status()
@@ -108,7 +111,9 @@ def _verify(testbed: Testbed, path: Path, began: float) -> None:
     checks = []
     for edge in testbed.active_edges:
         argv = ["verify", "--store", str(testbed.store(edge)), "--against", str(site), "--json"]
-        checks.append((edge, testbed.processes.start_module(f"publish-verify-{edge}", "edge_node.__main__", argv)))
+        checks.append(
+            (edge, testbed.processes.start_module(f"publish-verify-{edge}", "edge_node.__main__", argv))
+        )
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("edge", "files", "bytes", "identical", "completed_s"))
@@ -156,9 +161,7 @@ def _measure_round_trips(testbed: Testbed, path: Path) -> None:
                 testbed.control.set_edges(edges)
             for user in users:
                 edge = min(edges, key=lambda name: trees[name].distance_ms[user])
-                configured = round_trip_ms(
-                    topology, trees[edge].path(user), SYN_FRAME_BYTES, SYN_FRAME_BYTES
-                )
+                configured = round_trip_ms(topology, trees[edge].path(user), SYN_FRAME_BYTES, SYN_FRAME_BYTES)
                 measured = _handshake_ms(testbed, user)
                 writer.writerow((user, edge, f"{configured:.6f}", f"{measured:.6f}"))
     if testbed.scenario.all_pairs:
@@ -181,8 +184,13 @@ def _handshake_ms(testbed: Testbed, user: str) -> float:
 def _write_facts(out: Path, plan: Scenario, steps: Steps, status: dict[str, Any]) -> None:
     """scenario.json: what was asked and what ran."""
     versions = {}
-    for name, command in {"curl": ["curl", "--version"], "openvswitch": ["ovs-vswitchd", "--version"]}.items():
-        versions[name] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    for name, command in {
+        "curl": ["curl", "--version"],
+        "openvswitch": ["ovs-vswitchd", "--version"],
+    }.items():
+        versions[name] = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.splitlines()[0]
     facts = {
         "scenario": plan.to_json(),
         "steps_s": steps.seconds,

@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import time
-
 from pathlib import Path
 from types import TracebackType
 
@@ -252,7 +251,9 @@ class Testbed:
         folder = self.raw / "captures"
         for user in self.topology.of_role(Role.USER):
             captures.open(user, self.net[user].namespace.fd, folder / f"{user}.pcap", MULTICAST)
-        captures.open(self.origin, self.net[self.origin].namespace.fd, folder / f"{self.origin}.pcap", INBOUND)
+        captures.open(
+            self.origin, self.net[self.origin].namespace.fd, folder / f"{self.origin}.pcap", INBOUND
+        )
         self._captures = captures.start()
 
 
@@ -270,5 +271,3 @@ def _bind_resolver(work: Path, server: str) -> None:
     if _libc.mount(str(resolver).encode(), target.encode(), b"none", _MS_BIND, None) != 0:
         error = ctypes.get_errno()
         raise TestbedError(f"cannot set the lab's resolver over {target}: {os.strerror(error)}")
-
-

@@ -125,7 +125,8 @@ def check_disk(name: str, folder: Path, needed_mib: int) -> Check:
         folder = folder.parent
     free = shutil.disk_usage(folder).free >> 20
     if not os.access(folder, os.W_OK):
-        return Check(name, False, f"{folder} is read-only for us", "a writable folder", f"chmod u+w {folder}")
+        remedy = f"chown {os.geteuid()} {folder}, or work in a checkout (and XDG_CACHE_HOME) of your own"
+        return Check(name, False, f"{folder} is read-only for us", "a writable folder", remedy)
     ok = free >= needed_mib
     remedy = "" if ok else f"make room in {folder}"
     return Check(name, ok, f"{free} MiB free in {folder}", f"{needed_mib} MiB", remedy)

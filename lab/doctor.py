@@ -81,7 +81,7 @@ def examine() -> Report:
 
 
 def report_lines(report: Report) -> list[tuple[str, str]]:
-    """The report for people: pairs of a rich style and a line; what fails has three lines."""
+    """The report for people: pairs of a rich style and a line. What fails has three lines."""
     width = max(len(check.name) for check in report.checks)
     lines = []
     for check in report.checks:
@@ -98,7 +98,7 @@ def report_lines(report: Report) -> list[tuple[str, str]]:
 
 
 def show(report: Report) -> None:
-    """Print the report, in colour on a terminal when rich is installed (before the first `make` it is not)."""
+    """Print the report, in colour on a terminal when rich is there (before the first `make` it is not)."""
     try:
         from rich.console import Console
     except ImportError:
@@ -111,7 +111,7 @@ def show(report: Report) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Say what this machine offers for a lab and what mends what is missing. Exit 0: a lab is usable."""
+    """Say what this machine offers for a lab and what mends the rest. Exit code 0: a lab is usable."""
     parser = argparse.ArgumentParser(prog="python -m lab.doctor", description=main.__doc__)
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     arguments = parser.parse_args(argv)

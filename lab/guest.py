@@ -25,7 +25,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.console import Console, Progress
-from lab.jobs import CHECKOUT, Clock, Job, JobResult, LabError, clear_result, description, read_result
+from lab.jobs import (
+    CHECKOUT,
+    Clock,
+    Job,
+    JobResult,
+    LabError,
+    clear_result,
+    description,
+    read_result,
+    wait_for_end,
+)
 
 EPOCH_NS = 1_767_225_600_000_000_000
 """The guest's wall clock at boot under the virtual clock: 2026-01-01T00:00:00Z, the same in every run."""
@@ -34,11 +44,11 @@ PR_SET_PDEATHSIG = 1
 GUEST_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def run_in_guest(kernel: Path, job: Job, progress: Progress = lambda _text: None) -> JobResult:
+def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.Event) -> JobResult:
     """Boot `kernel`, run `job`, wait for its end.
 
-    Raises LabError when the guest crashed or the watchdog ended it (with its last console lines), and
-    KeyboardInterrupt after ending the guest; whatever happens, no process and no file is left behind.
+    Raises LabError when the guest crashed or the watchdog ended it (with its last console lines) and when
+    `cancel` was set; whatever happens, no process and no file is left behind.
     """
     started = time.monotonic()
     clear_result(job.out)
@@ -49,14 +59,7 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress = lambda _text: None
         reader = threading.Thread(target=console.read, args=(guest.stdout,), daemon=True)
         reader.start()
         try:
-            guest.wait(None if job.interactive else job.wall_limit_s)
-        except subprocess.TimeoutExpired:
-            _kill(guest)
-            reader.join(5)
-            raise LabError(
-                f"the guest was ended after {job.wall_limit_s:.0f} s of wall time (job {job.entry}); "
-                f"its last lines: {console.tail()}"
-            ) from None
+            wait_for_end(guest, job, cancel, "the guest", console.tail)
         finally:
             _kill(guest)
         reader.join(5)

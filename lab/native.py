@@ -20,16 +20,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.console import Console, Progress
-from lab.jobs import CHECKOUT, Clock, Job, JobResult, LabError, clear_result, description, read_result
+from lab.jobs import (
+    CHECKOUT,
+    Clock,
+    Job,
+    JobResult,
+    LabError,
+    clear_result,
+    description,
+    read_result,
+    wait_for_end,
+)
 
 PR_SET_PDEATHSIG = 1
 
 
-def run_natively(job: Job, progress: Progress = lambda _text: None) -> JobResult:
+def run_natively(job: Job, progress: Progress, cancel: threading.Event) -> JobResult:
     """Run `job` in fresh namespaces of this kernel and wait for its end.
 
-    Raises LabError when this process is not root, when the job asks for the virtual clock, or when the
-    job's process died or exceeded its wall-clock limit.
+    Raises LabError when this process is not root, when the job asks for the virtual clock, when `cancel`
+    was set, or when the job's process died or exceeded its wall-clock limit.
     """
     if os.geteuid() != 0:
         raise LabError("the native lab needs root: run it with sudo, or use --lab guest")
@@ -44,13 +54,7 @@ def run_natively(job: Job, progress: Progress = lambda _text: None) -> JobResult
         reader = threading.Thread(target=console.read, args=(lab.stdout,), daemon=True)
         reader.start()
         try:
-            lab.wait(None if job.interactive else job.wall_limit_s)
-        except subprocess.TimeoutExpired:
-            lab.kill()
-            raise LabError(
-                f"the native lab was ended after {job.wall_limit_s:.0f} s (job {job.entry}); "
-                f"its last lines: {console.tail()}"
-            ) from None
+            wait_for_end(lab, job, cancel, "the native lab", console.tail)
         finally:
             if lab.poll() is None:
                 lab.kill()

@@ -55,7 +55,8 @@ class OpenVSwitch:
 
         Bridges drop everything until the controller has programmed them (`fail_mode=secure`).
         """
-        words: list[str] = []
+        # Without a QoS of this type Open vSwitch removes the queueing disciplines it finds on its ports.
+        words: list[str] = ["--", "--id=@noop", "create", "qos", "type=linux-noop"]
         for name, datapath_id, ports in bridges:
             words += ["--", "add-br", name, "--", "set", "bridge", name]
             words += ["fail_mode=secure", f"protocols={OPENFLOW_PROTOCOLS}"]
@@ -63,6 +64,7 @@ class OpenVSwitch:
             words += ["mcast_snooping_enable=false"]
             for interface, number in ports:
                 words += ["--", "add-port", name, interface]
+                words += ["--", "set", "port", interface, "qos=@noop"]
                 words += ["--", "set", "interface", interface, f"ofport_request={number}"]
             words += ["--", "set-controller", name, self.controller]
             words += ["--", "set", "controller", name, "inactivity_probe=30000", "max_backoff=1000"]

@@ -53,7 +53,7 @@ install_packages() {
 
 # What .venv is made of: it is right when .venv/.ready says the same.
 fingerprint() {
-    { cat requirements.lock scripts/installer.lock scripts/bootstrap.sh pyproject.toml && pwd; } | sha256sum
+    { cat requirements.lock scripts/installer.lock && pwd; } | sha256sum
 }
 
 # uv does in 5 s what takes pip 40; where it cannot (a mirror that only pip knows of), pip does it.
@@ -62,25 +62,39 @@ with_uv() {
     export UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$PWD/.venv
     .venv/bin/uv pip sync -q --compile-bytecode --require-hashes --build-constraints scripts/installer.lock \
         requirements.lock
-    .venv/bin/uv pip install -q --no-deps --no-build-isolation -e .
 }
 
 with_pip() {
     .venv/bin/python -m pip install -q --require-hashes -r requirements.lock
-    .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
 }
 
+# A .venv that worked comes back when its successor cannot be installed (no network, say).
 install_venv() {
-    local log
+    local log old=build/venv.old
     log=$(mktemp)
     echo "installing the Python packages into .venv ..." >&2
-    rm -rf .venv
-    "$1" -m venv .venv >"$log" 2>&1 || fail "$1 cannot make $PWD/.venv: $(tail -n 1 "$log") (log: $log)"
-    if ! (set -e; with_uv) >>"$log" 2>&1 </dev/null && ! (set -e; with_pip) >>"$log" 2>&1 </dev/null; then
-        fail "cannot install requirements.lock: $(grep -i error "$log" | tail -n 1); check the network and run make" \
-            "again (log: $log)"
+    rm -rf "$old"
+    mkdir -p build
+    if [ -e .venv/.ready ]; then mv .venv "$old"; else rm -rf .venv; fi
+    if "$1" -m venv .venv >"$log" 2>&1 </dev/null && { run_apart with_uv || run_apart with_pip; } >>"$log" 2>&1; then
+        rm -rf "$old" "$log"
+        return
     fi
-    rm -f "$log"
+    rm -rf .venv
+    [ ! -e "$old" ] || mv "$old" .venv
+    fail "cannot install requirements.lock: $(grep -i error "$log" | tail -n 1); check the network and run make" \
+        "again (log: $log)"
+}
+
+# In a shell of its own, because inside a condition `set -e` is off.
+run_apart() {
+    bash -euc "$(declare -f "$1"); $1" </dev/null
+}
+
+# The command `nearcast` and the metadata come from pyproject.toml; the code itself is used in place.
+install_project() {
+    .venv/bin/uv pip install -q --offline --no-deps --no-build-isolation --python .venv/bin/python -e . </dev/null ||
+        fail "cannot install $PWD into .venv; see the message above (pyproject.toml?), then run make again"
 }
 
 packages=$(missing_packages | sort -u | tr '\n' ' ')
@@ -96,4 +110,8 @@ wanted=$(fingerprint)
 if [ ! -x .venv/bin/python ] || [ "$(cat .venv/.ready 2>/dev/null)" != "$wanted" ]; then
     install_venv "$python"
     echo "$wanted" >.venv/.ready
+fi
+if ! cmp -s pyproject.toml .venv/.pyproject; then
+    install_project
+    cp pyproject.toml .venv/.pyproject
 fi

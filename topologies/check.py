@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 from topologies.check_service import service_problems
@@ -125,14 +126,16 @@ def _counts(topology: Topology) -> Iterator[Finding]:
 
 
 def _link_ends(topology: Topology) -> Iterator[Finding]:
-    known = {node.name for node in topology}
+    known = dict.fromkeys(node.name for node in topology)
     seen: set[frozenset[str]] = set()
     for index, link in enumerate(topology.links):
         for end in dict.fromkeys((link.a, link.b)):
             if end not in known:
+                close = get_close_matches(end, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else "expected a name listed under `nodes`"
                 yield Finding(
                     Part.LINK,
-                    f"there is no node {end!r}; expected a name listed under `nodes`",
+                    f"there is no node {end!r}; {hint}",
                     index,
                     "ends",
                     needs=_ALL_NODES,
@@ -177,6 +180,7 @@ def _attachments(topology: Topology) -> Iterator[Finding]:
         # A name with two roles has its own finding; what it may be linked to is anyone's guess.
         roles[node.name] = node.role if roles.get(node.name, node.role) is node.role else None
     counts: Counter[str] = Counter()
+    dangling = any(end not in roles for link in topology.links for end in (link.a, link.b))
     for index, link in enumerate(topology.links):
         if link.a == link.b:
             continue
@@ -203,7 +207,7 @@ def _attachments(topology: Topology) -> Iterator[Finding]:
         if not node.role.is_switch and count > 1:
             text = f"the {node.role} {node.name!r} has {count} links; expected exactly one"
             yield Finding(Part.NODE, text, index)
-        elif not count:
+        elif not count and not dangling:
             amount = "at least one" if node.role.is_switch else "exactly one"
             kind = "switch" if node.role.is_switch else node.role
             text = f"the {kind} {node.name!r} has no link; expected {amount}"

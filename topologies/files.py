@@ -95,14 +95,15 @@ def _finding(tree: Tree, line: int, path: Path, message: str) -> FileFinding:
 
 def _field(data: Any, path: Path) -> str:
     """The path of a field for people: a link is called by its nodes, a node by its group."""
-    if path[:1] == ("links",) and len(path) > 1:
+    if path[:1] == ("links",) and len(path) > 1 and isinstance(path[1], int):
         rest = [str(step) for step in path[2:3] if step and step != "ends" and isinstance(step, str)]
-        return ".".join([f"links[{_link_name(data, int(path[1]))}]", *rest])
+        return ".".join([f"links[{_link_name(data, path[1])}]", *rest])
     return ".".join(str(step) for step in path if isinstance(step, str))
 
 
 def _link_name(data: Any, index: int) -> str:
-    entry = data["links"][index]
+    links = data.get("links") if isinstance(data, dict) else None
+    entry = links[index] if isinstance(links, list) else None
     ends = entry.get("ends") if isinstance(entry, dict) else entry
     if isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, str) for end in ends):
         return "-".join(ends)

@@ -81,5 +81,7 @@ def _scalar(value: str | float) -> str:
     """A scalar in YAML, quoted where YAML would take it for something else."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    text: str = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9)
+    # Line breaks beyond ASCII (U+0085, U+2028) survive as escapes only.
+    plain = not isinstance(value, str) or value.isprintable()
+    text: str = yaml.safe_dump([value], default_flow_style=True, allow_unicode=plain, width=10**9)
     return text.strip()[1:-1]

@@ -114,18 +114,16 @@ def is_deletion(reason: int) -> bool:
 
 
 def _match(match: Match) -> Any:
-    fields: dict[str, Any] = {"eth_type": ETH_TYPE_IPV6}
-    for name, value in match.fields().items():
-        fields[_OXM_NAMES.get(name, name)] = _value(value)
-    return parser.OFPMatch(**fields)
+    # os-ken would sort the fields by number, which puts nw_ttl before the eth_type it depends on.
+    fields = [("eth_type", ETH_TYPE_IPV6)]
+    fields += [(_OXM_NAMES.get(name, name), _value(value)) for name, value in match.fields().items()]
+    return parser.OFPMatch(_ordered_fields=fields)
 
 
 def _value(value: int | str | Prefix) -> Any:
     if isinstance(value, Prefix):
         address = Prefix(value.value, 128)
         return str(address) if value.length == 128 else (str(address), str(Prefix(value.mask, 128)))
-    if isinstance(value, str) and "/" in value:
-        return tuple(value.split("/"))
     return int(value) if isinstance(value, int) else value
 
 

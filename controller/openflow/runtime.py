@@ -90,8 +90,8 @@ def listen(address: str, port: int) -> socket.socket:
     return listening
 
 
-def run_app(module: str, context: dict[str, Any], listening: socket.socket) -> Any:
-    """Start the application in `module` with os-ken's OpenFlow handler; returns the application.
+def run_app(module: str, context: dict[str, Any], listening: socket.socket) -> None:
+    """Start the application in `module` with os-ken's OpenFlow handler.
 
     `context` is handed to its constructor by keyword. Everything runs in daemon threads.
     """
@@ -100,4 +100,3 @@ def run_app(module: str, context: dict[str, Any], listening: socket.socket) -> A
     manager = AppManager.get_instance()
     manager.load_apps([module, "os_ken.controller.ofp_handler"])
     manager.instantiate_apps(**manager.create_contexts(), **context)
-    return manager.applications[module]

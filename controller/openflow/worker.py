@@ -60,7 +60,7 @@ class SwitchWorker:
             self._wake.notify()
 
     def send(self, port: int, frame: bytes) -> None:
-        """Send a frame out of a port, after the first tables are in place; the oldest go when too many wait."""
+        """Send a frame out of a port, once the first tables are in place; the oldest go when many wait."""
         with self._wake:
             self._packets.append((port, frame))
             self._wake.notify()

@@ -11,9 +11,6 @@ from typing import NamedTuple
 
 from controller.plan.pipeline import Origin, TableId
 
-Mac = str
-"""An Ethernet address, `02:00:00:00:00:01`, or one with a mask, `33:33:00:00:00:00/ff:ff:00:00:00:00`."""
-
 
 class Prefix(NamedTuple):
     """An IPv6 prefix as integers, because ipaddress objects are slow to hash and compare."""
@@ -48,8 +45,8 @@ class Match:
 
     in_port: int | None = None
     source_class: int | None = None
-    eth_src: Mac | None = None
-    eth_dst: Mac | None = None
+    eth_src: str | None = None
+    eth_dst: str | None = None
     ip_proto: int | None = None
     hop_limit: int | None = None
     icmpv6_type: int | None = None
@@ -87,7 +84,7 @@ class Punt:
 class SetEthSrc:
     """Rewrite the Ethernet source."""
 
-    mac: Mac
+    mac: str
 
     def __str__(self) -> str:
         return f"eth_src:={self.mac}"
@@ -97,7 +94,7 @@ class SetEthSrc:
 class SetEthDst:
     """Rewrite the Ethernet destination."""
 
-    mac: Mac
+    mac: str
 
     def __str__(self) -> str:
         return f"eth_dst:={self.mac}"

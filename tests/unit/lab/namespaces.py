@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec
 
-from lab.netns import CLONE_NEWNET, inside
+from topologies.namespaces import CLONE_NEWNET, NetworkNamespace
 
 _CLONE_NEWUSER = 0x10000000
 _P = ParamSpec("_P")
@@ -51,34 +51,35 @@ def isolated(test: Callable[_P, None]) -> Callable[_P, None]:
     return run
 
 
-class Namespace:
-    """A new network namespace, held open by a descriptor; it ends with the process."""
-
-    def __init__(self) -> None:
-        with inside("/proc/thread-self/ns/net"):
-            _unshare(CLONE_NEWNET)
-            self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        self.ip("link", "set", "lo", "up")
+class Namespace(NetworkNamespace):
+    """A namespace that commands can be run in."""
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside; the caller looks at the result."""
-        with inside(self.fd):
+        with self.entered():
             return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    def ip(self, *arguments: str) -> None:
-        """`ip` inside the namespace; must succeed."""
-        result = self.run("ip", *arguments)
-        assert result.returncode == 0, f"ip {' '.join(arguments)}: {result.stderr}"
+    def command(self, *command: str) -> str:
+        """Run a command that must succeed; returns its output."""
+        result = self.run(*command)
+        assert result.returncode == 0, f"{' '.join(command)}: {result.stderr}"
+        return result.stdout
+
+
+def new_namespace() -> Namespace:
+    """A new network namespace with loopback up; it ends with the process."""
+    namespace = Namespace(NetworkNamespace.create().fd)
+    namespace.command("ip", "link", "set", "lo", "up")
+    return namespace
 
 
 def connect(left: Namespace, left_name: str, right: Namespace, right_name: str) -> None:
     """A veth pair between two namespaces, both ends up, without duplicate address detection."""
-    path = f"/proc/{os.getpid()}/fd/{right.fd}"
-    left.ip("link", "add", left_name, "type", "veth", "peer", "name", right_name, "netns", path)
+    peer = ("peer", "name", right_name, "netns", f"/proc/{os.getpid()}/fd/{right.fd}")
+    left.command("ip", "link", "add", left_name, "type", "veth", *peer)
     for namespace, name in ((left, left_name), (right, right_name)):
-        with inside(namespace.fd):
-            Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
-        namespace.ip("link", "set", name, "up")
+        namespace.sysctl(f"net.ipv6.conf.{name}.accept_dad", 0)
+        namespace.command("ip", "link", "set", name, "up")
 
 
 def _enter_private_namespaces() -> None:

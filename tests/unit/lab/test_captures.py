@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import socket
-import threading
 import time
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -14,9 +12,8 @@ import pytest
 
 from lab.bpf import INBOUND, MULTICAST
 from lab.captures import CaptureSet
-from lab.netns import inside
 from lab.pcap import PcapError, decode_ipv6, read_pcap
-from tests.unit.lab.namespaces import Namespace, connect, isolated
+from tests.unit.lab.namespaces import connect, isolated, new_namespace
 
 
 def _counts(path: Path) -> dict[str, dict[str, str]]:
@@ -26,19 +23,22 @@ def _counts(path: Path) -> dict[str, dict[str, str]]:
 
 @isolated
 def test_inbound_holds_every_frame_received_from_before_the_interface_exists(tmp_path: Path) -> None:
-    origin, user = Namespace(), Namespace()
+    origin, user = new_namespace(), new_namespace()
     captures = CaptureSet(tmp_path / "captures.csv")
     captures.open("origin", origin.fd, tmp_path / "origin.pcap", INBOUND)
     process = captures.start()
     connect(origin, "origin-eth0", user, "user1-eth0")
-    origin.ip("address", "add", "fd00::1/64", "dev", "origin-eth0", "nodad")
-    user.ip("address", "add", "fd00::2/64", "dev", "user1-eth0", "nodad")
+    origin.command("ip", "address", "add", "fd00::1/64", "dev", "origin-eth0", "nodad")
+    user.command("ip", "address", "add", "fd00::2/64", "dev", "user1-eth0", "nodad")
     before_ns = time.time_ns()
-    with inside(user.fd):
+    with user.entered():
         sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     for number in range(500):
         sender.sendto(number.to_bytes(2, "big") + bytes(998), ("fd00::1", 9))
-    origin.run("ping", "-6", "-c", "1", "::1")
+    with origin.entered():
+        loopback = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    loopback.sendto(b"to itself", ("::1", 9))
+    loopback.close()
     after_ns = time.time_ns()
     sender.close()
     process.stop()
@@ -67,23 +67,26 @@ def test_inbound_holds_every_frame_received_from_before_the_interface_exists(tmp
 
 @isolated
 def test_multicast_is_seen_in_both_directions_and_unicast_is_not(tmp_path: Path) -> None:
-    user, router = Namespace(), Namespace()
+    user, router = new_namespace(), new_namespace()
     captures = CaptureSet(tmp_path / "captures.csv")
     captures.open("user1", user.fd, tmp_path / "user1.pcap", MULTICAST)
     captures.open("router", router.fd, tmp_path / "router.pcap", MULTICAST)
     process = captures.start()
     connect(user, "user1-eth0", router, "r-eth1")
-    user.ip("address", "add", "2001:db8::2/64", "dev", "user1-eth0", "nodad")
-    router.ip("address", "add", "2001:db8::1/64", "dev", "r-eth1", "nodad")
+    user.command("ip", "address", "add", "2001:db8::2/64", "dev", "user1-eth0", "nodad")
+    router.command("ip", "address", "add", "2001:db8::1/64", "dev", "r-eth1", "nodad")
     for namespace, interface, group in ((user, "user1-eth0", "ff3e::1"), (router, "r-eth1", "ff35::2")):
-        with inside(namespace.fd):
+        with namespace.entered():
             sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
             index = socket.if_nametoindex(interface)
         sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 3)
         sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         sender.sendto(b"x", (group, 9))
         sender.close()
-    assert user.run("ping", "-6", "-c", "1", "2001:db8::1").returncode == 0
+    with user.entered():
+        sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sender.sendto(b"unicast", ("2001:db8::1", 9))
+    sender.close()
     process.stop()
     for node in ("user1", "router"):
         decoded = [decode_ipv6(record.frame) for record in read_pcap(tmp_path / f"{node}.pcap")]
@@ -93,14 +96,14 @@ def test_multicast_is_seen_in_both_directions_and_unicast_is_not(tmp_path: Path)
 
 
 @isolated
-def test_a_full_ring_is_counted_as_dropped_not_forgotten(tmp_path: Path) -> None:
-    origin, user = Namespace(), Namespace()
+def test_a_full_buffer_is_counted_as_dropped_not_forgotten(tmp_path: Path) -> None:
+    origin, user = new_namespace(), new_namespace()
     connect(origin, "origin-eth0", user, "user1-eth0")
-    origin.ip("address", "add", "fd00::1/64", "dev", "origin-eth0", "nodad")
-    user.ip("address", "add", "fd00::2/64", "dev", "user1-eth0", "nodad")
+    origin.command("ip", "address", "add", "fd00::1/64", "dev", "origin-eth0", "nodad")
+    user.command("ip", "address", "add", "fd00::2/64", "dev", "user1-eth0", "nodad")
     captures = CaptureSet(tmp_path / "captures.csv")
-    captures.open("origin", origin.fd, tmp_path / "origin.pcap", INBOUND, ring_bytes=64 * 1024)
-    with inside(user.fd):
+    captures.open("origin", origin.fd, tmp_path / "origin.pcap", INBOUND, receive_buffer_bytes=64 * 1024)
+    with user.entered():
         sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     for _ in range(1000):
         sender.sendto(b"flood", ("fd00::1", 9))
@@ -111,26 +114,6 @@ def test_a_full_ring_is_counted_as_dropped_not_forgotten(tmp_path: Path) -> None
     assert int(counts["dropped"]) > 0
     assert int(counts["seen"]) == int(counts["written"]) + int(counts["dropped"])
     assert int(counts["written"]) == sum(1 for _ in read_pcap(tmp_path / "origin.pcap"))
-
-
-@isolated
-def test_entering_a_namespace_moves_one_thread_only() -> None:
-    seen: dict[str, str] = {}
-
-    def other_thread() -> None:
-        seen["other"] = os.readlink("/proc/thread-self/ns/net")
-
-    home = os.readlink("/proc/thread-self/ns/net")
-    namespace = Namespace()
-    with inside(namespace.fd):
-        seen["inside"] = os.readlink("/proc/thread-self/ns/net")
-        thread = threading.Thread(target=other_thread)
-        thread.start()
-        thread.join()
-    with pytest.raises(OSError, match="network namespace"), inside(os.open("/", os.O_RDONLY)):
-        pass
-    assert seen["inside"] != home
-    assert os.readlink("/proc/thread-self/ns/net") == home
 
 
 def test_a_file_that_is_no_capture_is_refused(tmp_path: Path) -> None:

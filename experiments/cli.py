@@ -1,0 +1,169 @@
+"""The command line: `nearcast`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.runner import EXPERIMENTS, interruptible, run_experiment
+from lab.jobs import LabError
+from lab.run import LabKind
+
+app = typer.Typer(
+    name="nearcast",
+    help="An emulation testbed for edge computing on IPv6.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+TopologyOption = Annotated[
+    str, typer.Option("--topology", "-t", help="Catalogue name (metro, figure2) or a YAML file.")
+]
+LabOption = Annotated[
+    str, typer.Option("--lab", help="guest (default: own kernel, virtual clock), native (root), auto.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Fixes all randomness.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="One of: " + ", ".join(EXPERIMENTS) + ".")],
+    topology: TopologyOption = "metro",
+    seed: SeedOption = 1,
+    site: Annotated[
+        Path | None, typer.Option(help="Directory to publish (default: a Debian manual and a video).")
+    ] = None,
+    lab: LabOption = "auto",
+    off: Annotated[list[str] | None, typer.Option(help="Switch this edge off (repeatable).")] = None,
+    kill: Annotated[
+        list[str] | None, typer.Option(help="Kill this edge's process during the publication (repeatable).")
+    ] = None,
+    loss: Annotated[
+        float | None, typer.Option(min=0, max=50, help="Loss on every link, percent (backbone: default 2).")
+    ] = None,
+    rate_mbps: Annotated[float, typer.Option(min=1, help="Rate of the multicast stream.")] = 100.0,
+    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run an experiment and print its claims."""
+    from experiments.preparation import prepare
+    from experiments.table import render
+
+    if experiment not in EXPERIMENTS:
+        raise UsageError(f"no experiment {experiment!r}; choose one of {', '.join(EXPERIMENTS)}")
+    module = importlib.import_module(f"experiments.{experiment}")
+    with _display(quiet=as_json) as (sink, note):
+        kind, options = prepare(
+            topology, seed, site if module.NEEDS_SITE else None, lab, off or [], kill or [], loss, rate_mbps,
+            needs_site=module.NEEDS_SITE, progress=sink,
+        )  # fmt: skip
+        finished = run_experiment(experiment, options, kind, results.resolve(), note)
+    report = finished.folder / "report.html"
+    if as_json:
+        print((finished.folder / "summary.json").read_text())
+    else:
+        from rich.console import Console
+
+        console = Console()
+        console.print(render(finished.summary))
+        console.print(f"report: {_relative(report)}", soft_wrap=True)
+    if not all(claim.holds for claim in finished.summary.claims):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which labs this machine can run, what is missing and how to mend it."""
+    from lab.doctor import main as examine
+
+    raise typer.Exit(examine(["--json"] if as_json else []))
+
+
+@app.command()
+def kernel() -> None:
+    """Build the guest's kernel, unless the cache has it."""
+    from lab.kernel import main as build
+
+    raise typer.Exit(build([]))
+
+
+@app.command()
+def up(
+    topology: TopologyOption = "metro",
+    site: Annotated[
+        Path | None, typer.Option(help="Directory to publish to the edges (default: a small page).")
+    ] = None,
+    lab: LabOption = "auto",
+    seed: SeedOption = 1,
+) -> None:
+    """Start a lab on the real clock with the Mininet prompt."""
+    from experiments.session import up as start
+
+    raise typer.Exit(start(topology, site, lab, seed))
+
+
+@app.command()
+def down(as_json: JsonOption = False) -> None:
+    """End the labs that `up` started, from another terminal."""
+    from experiments.session import down as end
+
+    ended = end()
+    if as_json:
+        print(json.dumps({"ended": ended}))
+    else:
+        print(f"ended {len(ended)} lab(s): {', '.join(map(str, ended))}" if ended else "no lab is up")
+
+
+class UsageError(ValueError):
+    """The command's words are off; exit status 2."""
+
+
+@contextmanager
+def _display(*, quiet: bool) -> Iterator[tuple[Any, Any]]:
+    """Progress for people on standard error: (sink for long steps, sink for scenario notes)."""
+    from lab.progress import progress_display, silent
+
+    if quiet:
+        yield silent, lambda _scenario, _text: None
+        return
+    with progress_display(sys.stderr) as sink:
+        yield sink, lambda _scenario, text: print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def _relative(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def main() -> None:
+    """Run the command line; errors are one line, exit status 1 for a failure, 2 for usage."""
+    from threading import Event
+
+    from topologies.cli import app as topology_app
+    from topologies.files import TopologyError
+
+    app.add_typer(topology_app, name="topology")
+    try:
+        with interruptible(Event()):
+            app(standalone_mode=True)
+    except (UsageError, TopologyError) as error:
+        print(f"nearcast: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    except (LabError, RuntimeError, OSError) as error:
+        print(f"nearcast: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        print("nearcast: interrupted; the labs were ended", file=sys.stderr)
+        sys.exit(130)

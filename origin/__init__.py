@@ -1,0 +1,1 @@
+"""The enterprise cloud: publishes a site to all edges at once, repairs what was lost, and answers DNS."""

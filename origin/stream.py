@@ -1,0 +1,105 @@
+"""The multicast socket and the timer that drive a `delivery.sender.Sender`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from delivery.sender import Sender
+from origin.errors import OriginError
+
+HOP_LIMIT = 16
+_SEND_BUFFER_BYTES = 4 << 20
+
+
+def open_group(source: str, interface: str, group: str, port: int) -> socket.socket:
+    """A UDP socket that sends from `source` to the group through `interface`. Raises OriginError."""
+    try:
+        index = socket.if_nametoindex(interface)
+    except OSError:
+        names = ", ".join(name for _, name in socket.if_nameindex())
+        raise OriginError(f"there is no interface {interface}; --interface is one of {names}") from None
+    sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        sender.setblocking(False)
+        sender.bind((source, 0))
+        sender.connect((group, port, 0, index))
+    except OSError as error:
+        sender.close()
+        raise OriginError(
+            f"cannot send from {source} to {group} through {interface}: {error.strerror or error}; "
+            "check --source, --interface and --group"
+        ) from None
+    return sender
+
+
+class Stream:
+    """Sends what the sender's machine gives, when it says so; sleeps in the event loop otherwise.
+
+    `fail` is called with what the machine's objects raise while they are read.
+    """
+
+    def __init__(self, sender: Sender, sock: socket.socket, fail: Callable[[Exception], None]) -> None:
+        self.send_errors = 0
+        """Datagrams the kernel refused; for the receivers they are lost like any other."""
+        self._sender = sender
+        self._socket = sock
+        self._fail = fail
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[bytes] = deque()
+
+    def wake(self) -> None:
+        """Call after anything was asked of the sender."""
+        if self._waiting:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._sender.next_deadline()
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._send)
+
+    def close(self) -> None:
+        """Stop sending and close the socket."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._waiting:
+            self._loop.remove_writer(self._socket)
+            self._waiting.clear()
+        self._socket.close()
+
+    def _send(self) -> None:
+        self._timer = None
+        try:
+            self._waiting.extend(self._sender.poll(self._loop.time()))
+        except (OriginError, ValueError) as error:
+            self._fail(error)
+            return
+        if self._flush():
+            self.wake()
+        else:
+            self._loop.add_writer(self._socket, self._resume)
+
+    def _resume(self) -> None:
+        if self._flush():
+            self._loop.remove_writer(self._socket)
+            self.wake()
+
+    def _flush(self) -> bool:
+        """Hand waiting datagrams to the kernel; False when it takes no more now."""
+        while self._waiting:
+            try:
+                self._socket.send(self._waiting[0])
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError:
+                self.send_errors += 1
+            self._waiting.popleft()
+        return True
