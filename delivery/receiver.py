@@ -214,12 +214,7 @@ class Receiver:
     def _enter(self, toi: int, now: float) -> Slot:
         """Packets of another object than before begin to come."""
         self._leave_current(now)
-        slot = self._slots.get(toi)
-        if slot is None:
-            slot = self._slots.open(toi)
-            if toi in self._oti:
-                self._describe(toi, self._oti[toi], now)
-            self._make_room(slot)
+        slot = self._slots.get(toi) or self._open(toi)
         if toi <= self._settled_toi and not self._is_wanted(toi):
             slot.close()
         self._current = slot
@@ -235,6 +230,16 @@ class Receiver:
             self._newest_toi = toi
             if any(other < toi for other in self._wanted):
                 self._report_after_back_off(now)
+        return slot
+
+    def _open(self, toi: int) -> Slot:
+        slot = self._slots.open(toi)
+        oti = self._oti.get(toi)
+        if oti is not None:
+            slot.describe(oti)
+            slot.packet_length = _PREFIX + 4 + oti.symbol_size
+        if self._slots.is_crowded:
+            self._make_room(slot)
         return slot
 
     def _leave_current(self, now: float) -> None:
@@ -377,7 +382,7 @@ class Receiver:
                     self._try_object(slot, now)
             else:
                 slot.oti = slot.decoder = None
-        if self._wanted:
+        if any(self._has_passed(toi) for toi in self._wanted):
             self._report_after_back_off(now)
         self._check_complete()
 
@@ -407,21 +412,18 @@ class Receiver:
     def _report(self, now: float) -> None:
         """Ask for what has passed and is incomplete, and for everything when nothing comes any more."""
         missing: dict[int, int] = {}
-        in_reception = False
+        again_at: list[float] = []
         sizes = dict.fromkeys(self._manifests, 0) | {toi: b.size for toi, b in self._wanted.items()}
         for toi, size in sizes.items():
             slot = self._slots.get(toi)
             if slot is not None and slot is self._current and now < self._heard_at + self._fixed_back_off_s:
-                in_reception = True
-                continue
-            passed = toi < self._newest_toi or (slot is not None and slot.has_passed)
-            if not passed and not self._ask_everything:
-                continue
-            slot = self._slots.open(toi)
-            if slot.reported_at is not None and now < slot.reported_at + 0.9 * self._timeout_s:
-                continue
-            slot.reported_at = now
-            self._count_missing(slot, size, missing)
+                again_at.append(self._heard_at + self._fixed_back_off_s)
+            elif self._ask_everything or self._has_passed(toi):
+                slot = slot or self._open(toi)
+                if slot.reported_at is not None and now < slot.reported_at + 0.9 * self._timeout_s:
+                    again_at.append(slot.reported_at + self._timeout_s)
+                else:
+                    self._count_missing(slot, size, missing, now)
         if not self._manifests and self._has_strangers():
             missing[FDT_TOI] = 1
         if missing:
@@ -430,20 +432,24 @@ class Receiver:
             self._report_at = now + self._timeout_s * self._patience
             self._report_at += self._random.uniform(0, self._random_back_off_s)
             self._patience = min(2 * self._patience, _MOST_PATIENCE)
-        elif in_reception:
-            self._report_after_back_off(now)
+        elif again_at:
+            self._report_at = max(now, min(again_at)) + self._random.uniform(0, self._random_back_off_s)
 
-    def _count_missing(self, slot: Slot, size: int, missing: dict[int, int]) -> None:
+    def _count_missing(self, slot: Slot, size: int, missing: dict[int, int], now: float) -> None:
         held = len(slot.symbols or ())
-        oti = slot.oti or self._oti.get(slot.toi)
         if slot.decoder is not None:
             missing[slot.toi] = slot.decoder.missing(held)
-        elif oti is not None:
-            missing[slot.toi] = max(1, oti.source_symbols - held)
         elif size and self._symbol_size:
             missing[slot.toi] = max(1, -(-size // self._symbol_size) - held)
         else:
             missing[FDT_TOI] = 1
+            return
+        slot.reported_at = now
+
+    def _has_passed(self, toi: int) -> bool:
+        """Whether the sender has evidently sent this object, be it seen or not."""
+        slot = self._slots.get(toi)
+        return toi < self._newest_toi or (slot is not None and slot.has_passed)
 
     def _is_news(self, version: int) -> bool:
         return version > self._version or (version == self._version and self._assembly is None)

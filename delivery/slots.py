@@ -8,7 +8,9 @@ from delivery.alc import Oti
 from delivery.fec import Decoder
 
 MAX_UNANNOUNCED = 256
-"""Objects kept that nobody has described yet; the oldest goes first."""
+"""Objects kept that no manifest wants (yet); the oldest goes first."""
+LOOK_INTERVAL = 32
+"""After so many new objects the memory is looked at: looking at every one would be an attacker's lever."""
 UNKNOWN_STEP = 256
 """Symbols after which an object without description is looked at again."""
 
@@ -74,6 +76,12 @@ class SlotTable:
     def __init__(self, max_held_bytes: int) -> None:
         self._max_held_bytes = max_held_bytes
         self._slots: dict[int, Slot] = {}
+        self._opened = 0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether `make_room` is due because of new objects."""
+        return self._opened % LOOK_INTERVAL == 0
 
     def get(self, toi: int) -> Slot | None:
         """The object's slot, if it has one."""
@@ -84,13 +92,8 @@ class SlotTable:
         slot = self._slots.get(toi)
         if slot is None:
             slot = self._slots[toi] = Slot(toi)
+            self._opened += 1
         return slot
-
-    def remove(self, unwanted: Callable[[Slot], bool]) -> None:
-        """Forget all slots that are `unwanted`."""
-        for slot in [slot for slot in self._slots.values() if unwanted(slot)]:
-            slot.close()
-            del self._slots[slot.toi]
 
     def unfinished(self) -> list[Slot]:
         """Slots that hold or wait for symbols, the oldest first."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 TSI = 1
-QUIET_S = 2.0
+QUIET_S = 1.5
 """An edge that starts listens first: only when it hears nothing for so long does it fetch by unicast."""
 FIXED_BACK_OFF_S = 0.05
 RANDOM_BACK_OFF_S = 0.05
@@ -193,6 +193,9 @@ class Reception:
                     if str(error) != problem:
                         problem = str(error)
                         self._journal.problem(f"{problem}; trying again")
+                    continue
+                if not fetched:
+                    await self._writer.drained()  # the group has brought the rest; it is being written
                     continue
                 self._journal.write("fetched", blobs=len(fetched))
                 for sha256 in fetched:

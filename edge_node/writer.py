@@ -60,10 +60,14 @@ class Writer:
             self._worker = loop.create_task(self._work())
         return future
 
+    async def drained(self) -> None:
+        """Wait until nothing is queued or being written."""
+        if self._worker is not None:
+            await asyncio.wait([self._worker])
+
     async def close(self) -> None:
         """Finish what is queued."""
-        if self._worker is not None:
-            await self._worker
+        await self.drained()
         self._executor.shutdown()
 
     async def _work(self) -> None:

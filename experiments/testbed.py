@@ -168,7 +168,9 @@ class Testbed:
                 for user, addresses in hosts.items()
                 if any(not str(address).startswith("fe80") for address in addresses)
             }
-            return users <= routed and wanted <= set(healthy)
+            if not (users <= routed and wanted <= set(healthy)):
+                return False
+            return all(self.net.has_global_address(user) for user in users)
 
         self.control.wait_until(ready, "network ready", check=self.check_processes)
         self.wait_http()

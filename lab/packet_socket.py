@@ -38,7 +38,7 @@ class _IoVector(ctypes.Structure):
 
 
 class _Message(ctypes.Structure):
-    """struct mmsghdr: a struct msghdr and the length received."""
+    """struct msghdr."""
 
     _fields_: ClassVar = [
         ("name", ctypes.c_void_p),
@@ -48,8 +48,13 @@ class _Message(ctypes.Structure):
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
-        ("received", ctypes.c_uint32),
     ]
+
+
+class _Received(ctypes.Structure):
+    """struct mmsghdr: a message and the number of bytes received."""
+
+    _fields_: ClassVar = [("message", _Message), ("bytes", ctypes.c_uint32)]
 
 
 class Batch:
@@ -61,13 +66,13 @@ class Batch:
         self._frames = ctypes.create_string_buffer(_BATCH * frame_bytes)
         self._controls = ctypes.create_string_buffer(_BATCH * _CONTROL_BYTES)
         self._vectors = (_IoVector * _BATCH)()
-        self._messages = (_Message * _BATCH)()
+        self._messages = (_Received * _BATCH)()
         self._libc = ctypes.CDLL(None, use_errno=True)
         for index in range(_BATCH):
             vector = self._vectors[index]
             vector.base = ctypes.addressof(self._frames) + index * frame_bytes
             vector.length = frame_bytes
-            message = self._messages[index]
+            message = self._messages[index].message
             message.vectors = ctypes.addressof(vector)
             message.vector_count = 1
             message.control = ctypes.addressof(self._controls) + index * _CONTROL_BYTES
@@ -80,8 +85,8 @@ class Batch:
         frames, controls = memoryview(self._frames).cast("B"), memoryview(self._controls).cast("B")
         count = _BATCH
         while count == _BATCH:
-            for message in self._messages:
-                message.control_length = _CONTROL_BYTES
+            for received in self._messages:
+                received.message.control_length = _CONTROL_BYTES
             count = self._libc.recvmmsg(descriptor, self._messages, _BATCH, socket.MSG_DONTWAIT, None)
             if count < 0:
                 error = ctypes.get_errno()
@@ -89,12 +94,12 @@ class Batch:
                     return
                 raise OSError(error, f"capture: {os.strerror(error)}")
             for index in range(count):
-                message = self._messages[index]
+                received = self._messages[index]
                 start = index * _CONTROL_BYTES
-                control = controls[start : start + message.control_length]
+                control = controls[start : start + received.message.control_length]
                 start = index * self._frame_bytes
                 seconds, nanoseconds, length = _read_control(control)
-                yield seconds, nanoseconds, frames[start : start + message.received], length
+                yield seconds, nanoseconds, frames[start : start + received.bytes], length
 
 
 def _read_control(control: memoryview) -> tuple[int, int, int]:

@@ -27,6 +27,7 @@ from topologies.netem import add_netem
 from topologies.spec import Port, Role, Topology
 
 IFA_F_NODAD = 0x02
+IFA_F_TENTATIVE = 0x40
 
 
 class Bridges(Protocol):
@@ -252,6 +253,15 @@ class LabNet(Mininet):
         """Put the service address on a host's loopback: no DAD on an anycast address (RFC 4862 5.4)."""
         with self[name].namespace.entered(), IPRoute() as netlink:
             netlink.addr("add", index=1, address=str(self.plan.service), prefixlen=128, flags=IFA_F_NODAD)
+
+    def has_global_address(self, name: str) -> bool:
+        """Whether a host has a global address that has passed duplicate address detection."""
+        with self[name].namespace.entered():
+            lines = Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
+        return any(
+            scope == "00" and not int(flags, 16) & IFA_F_TENTATIVE and device != "lo"
+            for _address, _index, _length, scope, flags, device in map(str.split, lines)
+        )
 
     def set_link(self, a: str, b: str, *, up: bool) -> None:
         """Cut or mend the link between neighbours `a` and `b`. Raises KeyError when there is none."""

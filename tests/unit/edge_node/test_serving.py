@@ -274,3 +274,16 @@ def test_errors_are_one_line(tmp_path: Path, site: Path) -> None:
         assert text in done.stderr.splitlines()[-1]
         assert status == 2 or len(done.stderr.splitlines()) == 1
     assert cli("serve", "--help").returncode == 0
+
+
+def test_small_answers_do_not_wait_for_acknowledgements(url: str) -> None:
+    """Nagle's algorithm would hold back the content behind the fields, 40 ms each time."""
+    port = int(url.rpartition(":")[2])
+    began = time.monotonic()
+    with socket.create_connection(("::1", port), timeout=5) as connection:
+        for _ in range(50):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = b""
+            while not answer.endswith(FILES["index.html"]):
+                answer += connection.recv(65536)
+    assert time.monotonic() - began < 1

