@@ -52,6 +52,8 @@ _MOST_PREFIXES = 4096
 _MOST_MANIFESTS = 8
 _MOST_DESCRIPTIONS = 1 << 16
 _MOST_PATIENCE = 64
+_STRANGERS_PATIENCE = 16
+"""So patient a receiver no longer believes that packets it cannot place will ever be explained."""
 _MOST_EVENTS = 100_000
 
 
@@ -287,6 +289,9 @@ class Receiver:
             version = manifest_version(file.location)
             if version is not None and file.toi > self._settled_toi and self._is_news(version):
                 self._manifests.setdefault(file.toi, version)
+                if self._idle_at is None:
+                    self._heard_at = now
+                    self._idle_at = now + self._timeout_s
                 if len(self._manifests) > _MOST_MANIFESTS:
                     del self._manifests[min(self._manifests)]
             self._describe(file.toi, file.oti, now)
@@ -424,8 +429,11 @@ class Receiver:
                     again_at.append(slot.reported_at + self._timeout_s)
                 else:
                     self._count_missing(slot, size, missing, now)
-        if not self._manifests and self._has_strangers():
+        strangers = [] if self._manifests else self._strangers()
+        if strangers and self._patience < _STRANGERS_PATIENCE:
             missing[FDT_TOI] = 1
+        elif strangers:
+            self._slots.forget(strangers)
         if missing:
             self._fdt_asked = FDT_TOI in missing
             self._events.append(RepairNeeded(self._version, missing))
@@ -457,11 +465,12 @@ class Receiver:
     def _is_wanted(self, toi: int) -> bool:
         return toi in self._wanted or toi in self._manifests
 
-    def _has_strangers(self) -> bool:
-        return any(not self._is_wanted(slot.toi) for slot in self._slots.unfinished())
+    def _strangers(self) -> list[Slot]:
+        """Objects that no manifest wants: the next version's, or nobody's."""
+        return [slot for slot in self._slots.unfinished() if not self._is_wanted(slot.toi)]
 
     def _is_outstanding(self) -> bool:
-        return bool(self._wanted or self._manifests) or self._has_strangers()
+        return bool(self._wanted or self._manifests) or bool(self._strangers())
 
     def _reject(self, reason: str) -> None:
         self.rejected += 1

@@ -95,6 +95,12 @@ class SlotTable:
             self._opened += 1
         return slot
 
+    def forget(self, slots: list[Slot]) -> None:
+        """Drop these slots with all they hold."""
+        for slot in slots:
+            slot.close()
+            del self._slots[slot.toi]
+
     def unfinished(self) -> list[Slot]:
         """Slots that hold or wait for symbols, the oldest first."""
         return [slot for slot in self._slots.values() if slot.symbols is not None]
@@ -105,10 +111,9 @@ class SlotTable:
         unannounced = [slot for slot in open_slots if not is_wanted(slot.toi)]
         held_bytes = keep.held_bytes + sum(slot.held_bytes for slot in open_slots)
         dropped: list[int] = []
-        for slot in unannounced[: max(0, len(unannounced) - MAX_UNANNOUNCED)]:
-            held_bytes -= slot.held_bytes
-            slot.close()
-            del self._slots[slot.toi]
+        excess = unannounced[: max(0, len(unannounced) - MAX_UNANNOUNCED)]
+        held_bytes -= sum(slot.held_bytes for slot in excess)
+        self.forget(excess)
         announced = [slot for slot in open_slots if is_wanted(slot.toi)]
         for slot in unannounced + announced:
             if held_bytes <= self._max_held_bytes:

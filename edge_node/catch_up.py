@@ -31,7 +31,7 @@ class RepairWatch:
         progress = self._before is None or self._before[0] != version or now[1] < self._before[1]
         self._fruitless = 0 if progress else self._fruitless + 1
         self._before = now
-        return version > 0 and self._fruitless >= self._limit
+        return self._fruitless >= self._limit
 
 
 async def fetch_manifest(origin_url: str, writer: Writer, public_key: Ed25519PublicKey) -> None:

@@ -47,7 +47,7 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
     """
     from delivery.asgi import Application, listen, serve
     from edge_node.app import EdgeApp
-    from edge_node.receiver import Origin, Reception
+    from edge_node.receiver import Reception
     from edge_node.reports import Reporter
     from edge_node.sync import SyncApp
     from edge_node.writer import Writer
@@ -80,7 +80,7 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
             writer,
             public_key,
             journal,
-            None if options.origin_url is None else Origin(options.origin_url, public_key),
+            options.origin_url,
             reporter,
             seed=options.seed,
         )

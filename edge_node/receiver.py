@@ -9,7 +9,6 @@ import asyncio
 import random
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from delivery.events import BlobReceived, Event, ManifestReceived, Rejected, RepairNeeded
@@ -35,14 +34,6 @@ RECEPTION_TIMEOUT_S = 0.5
 and how long to wait before asking, so that one answer serves many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the origin's API is, and the key its manifests are signed with."""
-
-    url: str
-    public_key: Ed25519PublicKey
-
-
 class Reception:
     """Receives a site from `listener` (see `edge_node.multicast.join`) into the writer's store."""
 
@@ -53,13 +44,13 @@ class Reception:
         writer: Writer,
         public_key: Ed25519PublicKey,
         journal: Journal,
-        origin: Origin | None,
+        origin_url: str | None,
         reporter: Reporter | None,
         *,
         seed: int,
     ) -> None:
         self._listener, self._writer, self._journal = listener, writer, journal
-        self._origin, self._reporter = origin, reporter
+        self._origin_url, self._reporter, self._public_key = origin_url, reporter, public_key
         self._random = random.Random(f"catch-up {edge} {seed}")
         self._loop = asyncio.get_running_loop()
         self._buffer = datagram_buffer()
@@ -100,9 +91,9 @@ class Reception:
     async def _begin(self) -> None:
         """Learn the newest version; where content is missing and the group is silent, fetch it by unicast."""
         store = self._writer.store
-        if self._origin is not None:
+        if self._origin_url is not None:
             try:
-                await fetch_manifest(self._origin.url, self._writer, self._origin.public_key)
+                await fetch_manifest(self._origin_url, self._writer, self._public_key)
             except (OriginError, StoreError) as error:
                 self._journal.write("no_catch_up", reason=str(error))
             else:
@@ -155,7 +146,8 @@ class Reception:
             case BlobReceived(sha256, content):
                 self._store(NewBlob(sha256, content))
             case RepairNeeded(version, missing):
-                self._journal.write("repair", version=version, symbols=sum(missing.values()))
+                missing_by_toi = {str(toi): symbols for toi, symbols in missing.items()}
+                self._journal.write("repair", version=version, missing=missing_by_toi)
                 if self._reporter is not None:
                     self._reporter.report(version, complete=False, missing=missing)
                 if self._watch.asked(version, missing):
@@ -177,17 +169,21 @@ class Reception:
             return
         if problem:
             self._journal.problem(problem)
-        if self._origin is not None:
-            self._catching_up = self._loop.create_task(self._fetch_rest(self._origin.url, problem))
+        if self._origin_url is not None:
+            self._catching_up = self._loop.create_task(self._fetch_rest(self._origin_url, problem))
 
     async def _fetch_rest(self, url: str, problem: str) -> None:
-        """Fetch what is missing until nothing is, ever more patiently."""
+        """Fetch the newest manifest, then what it lists and is missing, ever more patiently until all is here."""
         waits = back_off_s(self._random, first_s=1.0, most_s=60.0)
+        asked = False
         try:
-            while self._writer.store.missing():
+            while not asked or self._writer.store.missing():
                 if problem:
                     await asyncio.sleep(next(waits))
                 try:
+                    if not asked:
+                        await fetch_manifest(url, self._writer, self._public_key)
+                        asked = True
                     fetched = await fetch_missing(url, self._writer)
                 except (OriginError, StoreError) as error:
                     if str(error) != problem:

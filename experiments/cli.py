@@ -8,14 +8,22 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from experiments.preparation import (
+    UsageError,
+    choose_edges,
+    choose_lab,
+    plan_fetches,
+    prepare_lab,
+    prepare_site,
+)
 from experiments.runner import EXPERIMENTS, interruptible, run_experiment
 from lab.jobs import LabError
-from lab.run import LabKind
 
 app = typer.Typer(
     name="nearcast",
@@ -58,17 +66,29 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run an experiment and print its claims."""
-    from experiments.preparation import prepare
+    from experiments.options import Options
     from experiments.table import render
+    from topologies.files import load
 
     if experiment not in EXPERIMENTS:
         raise UsageError(f"no experiment {experiment!r}; choose one of {', '.join(EXPERIMENTS)}")
     module = importlib.import_module(f"experiments.{experiment}")
+    network = load(topology)
+    kind = choose_lab(lab)
+    options = Options(
+        network,
+        seed,
+        off=choose_edges(network, off or [], "--off"),
+        kill=choose_edges(network, kill or [], "--kill"),
+        loss_percent=loss,
+        rate_mbps=rate_mbps,
+    )
     with _display(quiet=as_json) as (sink, note):
-        kind, options = prepare(
-            topology, seed, site if module.NEEDS_SITE else None, lab, off or [], kill or [], loss, rate_mbps,
-            needs_site=module.NEEDS_SITE, progress=sink,
-        )  # fmt: skip
+        if module.NEEDS_SITE:
+            folder = prepare_site(site, sink, lambda text: note("site", text))
+            options = replace(options, site=folder, workload=plan_fetches(folder, network, seed))
+        prepare_lab(kind, sink)
+    with _display(quiet=as_json) as (_, note):
         finished = run_experiment(experiment, options, kind, results.resolve(), note)
     report = finished.folder / "report.html"
     if as_json:
@@ -124,10 +144,6 @@ def down(as_json: JsonOption = False) -> None:
         print(json.dumps({"ended": ended}))
     else:
         print(f"ended {len(ended)} lab(s): {', '.join(map(str, ended))}" if ended else "no lab is up")
-
-
-class UsageError(ValueError):
-    """The command's words are off; exit status 2."""
 
 
 @contextmanager

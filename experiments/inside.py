@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import socket
 import subprocess
 import time
@@ -13,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab.counters import CounterSampler
-
 from experiments.clients import fetch_all, write_transfers
 from experiments.scenario import Mode, Scenario, scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed, TestbedError
+from lab.counters import CounterSampler
 from lab.inside import progress
 from topologies.graph import round_trip_ms, shortest_path_tree
 from topologies.spec import Role
@@ -53,7 +51,7 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
         if plan.mode is not Mode.CENTRAL and plan.site is not None:
             with steps.step("publish"), sampler.phase("publish", SAMPLE_INTERVAL_S):
                 progress(f"{plan.name}: publishing {plan.site} to {len(testbed.active_edges)} edges")
-                _publish(testbed, out)
+                (out / "publish.json").write_text(testbed.publish_and_wait(_site(plan)))
             with steps.step("verify"):
                 _verify(testbed, out / "sync.csv", began)
         if plan.workload:
@@ -91,23 +89,6 @@ def _site(plan: Scenario) -> Path:
     return Path(plan.site)
 
 
-def _publish(testbed: Testbed, out: Path) -> None:
-    """Publish and wait; with `kill`, kill those edges in the middle and start them again."""
-    process = testbed.publish(_site(testbed.scenario))
-    for edge in testbed.scenario.kill:
-        time.sleep(0.5)
-        testbed.edges[edge].send_signal(signal.SIGKILL)
-        testbed.edges[edge].wait()
-        testbed.processes.processes.remove(testbed.edges[edge])
-        testbed.start_edge(edge)
-    status = process.wait()
-    testbed.processes.processes.remove(process)
-    text = process.log.read_text()
-    if status != 0:
-        raise TestbedError(f"publish ended with status {status}: {process.last_lines(2)}")
-    (out / "publish.json").write_text(text[text.index("{") :])
-
-
 def _verify(testbed: Testbed, path: Path, began: float) -> None:
     """Compare every edge's store with the site, bit by bit, by the edge's own verify command."""
     site = _site(testbed.scenario)
@@ -115,14 +96,14 @@ def _verify(testbed: Testbed, path: Path, began: float) -> None:
     for edge in testbed.active_edges:
         argv = ["verify", "--store", str(testbed.store(edge)), "--against", str(site), "--json"]
         checks.append(
-            (edge, testbed.processes.start_module(f"publish-verify-{edge}", "edge_node.__main__", argv))
+            (edge, testbed.processes.start_module(f"verify-{edge}", "edge_node.__main__", argv))
         )
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("edge", "files", "bytes", "identical", "completed_s"))
         for edge, check in checks:
             status = check.wait()
-            testbed.processes.processes.remove(check)
+            testbed.processes.forget(check)
             text = check.log.read_text()
             report = json.loads(text[text.index("{") :]) if "{" in text else {}
             completed = _completed(testbed.raw / f"{edge}.jsonl")

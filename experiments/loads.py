@@ -82,9 +82,7 @@ def rates(samples: Iterable[LinkSample], phase: str) -> dict[Direction, list[Rat
 def backbone(topology: Topology) -> tuple[Link, ...]:
     """The links content crosses on its way to the access layer: between switches, and the origin's."""
     roles = [(link, topology.role(link.a), topology.role(link.b)) for link in topology.links]
-    return tuple(
-        link for link, a, b in roles if (a.is_switch and b.is_switch) or Role.ORIGIN in (a, b)
-    )
+    return tuple(link for link, a, b in roles if (a.is_switch and b.is_switch) or Role.ORIGIN in (a, b))
 
 
 def most_loaded(topology: Topology, loads: Mapping[Direction, Load]) -> tuple[Load, int] | None:

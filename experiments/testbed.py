@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import json
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ ORIGIN_PORT = 8080
 FLUTE_PORT = 4001
 HTTP_PORT = 80
 CONTROLLER_PORT = 6653
+KILL_AFTER_S = 0.5
 OVS_SETTLE_S = 15
 """Open vSwitch started in the first seconds after boot sees no CPU and starts no handler threads."""
 _WARM_MODULES = (
@@ -170,7 +172,7 @@ class Testbed:
             }
             if not (users <= routed and wanted <= set(healthy)):
                 return False
-            return all(self.net.has_global_address(user) for user in users)
+            return all(self.net.global_address(user) for user in users)
 
         self.control.wait_until(ready, "network ready", check=self.check_processes)
         self.wait_http()
@@ -195,8 +197,6 @@ class Testbed:
     def check_processes(self) -> None:
         """Raises ProcessError when one of the lab's processes has died."""
         for process in self.processes.processes:
-            if process.name.startswith("publish"):
-                continue
             process.check_running()
 
     def publish(self, site: Path) -> LabProcess:
@@ -216,6 +216,25 @@ class Testbed:
         return self.processes.start_module(
             "publish", "origin.__main__", argv, self.net[self.origin].namespace
         )
+
+    def publish_and_wait(self, site: Path) -> str:
+        """Publish and return what the origin printed (JSON). Raises TestbedError when it failed.
+
+        With `kill` in the scenario, those edges are killed in the middle and started again.
+        """
+        process = self.publish(site)
+        for edge in self.scenario.kill:
+            time.sleep(KILL_AFTER_S)
+            self.edges[edge].send_signal(signal.SIGKILL)
+            self.edges[edge].wait()
+            self.processes.forget(self.edges[edge])
+            self.start_edge(edge)
+        status = process.wait()
+        self.processes.forget(process)
+        text = process.log.read_text()
+        if status != 0:
+            raise TestbedError(f"publish ended with status {status}: {process.last_lines(2)}")
+        return text[text.index("{") :]
 
     def stop_captures(self) -> None:
         """Close the capture files."""

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from lab.cache import cache_dir
 from lab.console import Console, Progress
 from lab.jobs import (
     CHECKOUT,
@@ -186,7 +187,8 @@ def _cpu() -> Iterator[int]:
     """A CPU that no other guest of this user holds, or the first one when all are taken."""
     cpus = sorted(os.sched_getaffinity(0))
     for cpu in reversed(cpus):
-        path = Path(tempfile.gettempdir()) / f"nearcast-{os.getuid()}-cpu{cpu}.lock"
+        path = cache_dir() / "locks" / f"cpu{cpu}"
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -39,7 +39,7 @@ class Job:
     clock: Clock = Clock.VIRTUAL
     seed: int = 1
     wall_limit_s: float = 600.0
-    memory_mb: int = 3072
+    memory_mb: int = 2048
     interactive: bool = False
 
 

@@ -106,6 +106,10 @@ class ProcessTable:
             )
         return self._add(LabProcess(name, process.pid, log))
 
+    def forget(self, process: LabProcess) -> None:
+        """Drop a process that has ended as it should."""
+        self.processes.remove(process)
+
     def stop_all(self) -> None:
         """End everything this table started: SIGTERM, and SIGKILL to what still runs 5 s later."""
         for process in self.processes:

@@ -12,6 +12,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from ipaddress import IPv6Address
 from pathlib import Path
 from socket import AF_INET6
 from typing import Any, Protocol
@@ -254,23 +255,35 @@ class LabNet(Mininet):
         with self[name].namespace.entered(), IPRoute() as netlink:
             netlink.addr("add", index=1, address=str(self.plan.service), prefixlen=128, flags=IFA_F_NODAD)
 
-    def has_global_address(self, name: str) -> bool:
-        """Whether a host has a global address that has passed duplicate address detection."""
+    def global_address(self, name: str) -> str:
+        """A host's first global address that has passed duplicate address detection; empty when none has."""
         with self[name].namespace.entered():
             lines = Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
-        return any(
-            scope == "00" and not int(flags, 16) & IFA_F_TENTATIVE and device != "lo"
-            for _address, _index, _length, scope, flags, device in map(str.split, lines)
-        )
+        for address, _index, _length, scope, flags, device in map(str.split, lines):
+            if scope == "00" and not int(flags, 16) & IFA_F_TENTATIVE and device != "lo":
+                return str(IPv6Address(bytes.fromhex(address)))
+        return ""
 
     def set_link(self, a: str, b: str, *, up: bool) -> None:
         """Cut or mend the link between neighbours `a` and `b`. Raises KeyError when there is none."""
-        port = self.topology.port(a, b)
-        if not self.topology.role(a).is_switch:
-            port = self.topology.port(b, a)
         with IPRoute() as netlink:
-            index = netlink.link_lookup(ifname=port.interface)[0]
+            index = netlink.link_lookup(ifname=self._switch_port(a, b).interface)[0]
             netlink.link("set", index=index, state="up" if up else "down")
+
+    def is_link_up(self, a: str, b: str) -> bool:
+        """Whether the link between neighbours `a` and `b` is in service."""
+        with IPRoute() as netlink:
+            device = netlink.link_lookup(ifname=self._switch_port(a, b).interface)[0]
+            return bool(netlink.get_links(device)[0].get_attr("IFLA_OPERSTATE") == "UP")
+
+    def _switch_port(self, a: str, b: str) -> Port:
+        """A switch's end of the link between neighbours. Raises KeyError when there is none."""
+        for node, peer in ((a, b), (b, a)):
+            if node not in self.topology.ports:
+                raise KeyError(f"no node {node}")
+            if self.topology.role(node).is_switch:
+                return self.topology.port(node, peer)
+        raise KeyError(f"{a} and {b} are hosts")
 
     def _link_seed(self, port: Port) -> int:
         """A seed of its own for each direction of each link."""

@@ -74,6 +74,12 @@ class FakeNetwork:
         self._enter(port_id(port), replace(packet, **fields), trace, 0)  # type: ignore[arg-type]
         return trace
 
+    def inject(self, port: PortId, packet: Packet) -> Trace:
+        """A packet comes in by any port of a switch."""
+        trace = Trace()
+        self._enter(port, packet, trace, 0)
+        return trace
+
     def _enter(self, port: PortId, packet: Packet, trace: Trace, hops: int) -> None:
         assert hops < MAX_HOPS, f"packet to {packet.dst} loops at {port.switch}"
         if port in self.dead_ports:

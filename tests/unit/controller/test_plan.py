@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from controller.plan.anycast import SERVICE_GROUP
 from controller.plan.compile import plan
 from controller.plan.facts import Facts, PortId, ServiceAt, port_id
 from controller.plan.pipeline import PIPELINE, pipeline_document
 from controller.plan.rules import Group, Match, Output, Rule, Step, Tables, diff
-from controller.wire.frames import ICMPV6
+from controller.wire.frames import ICMPV6, multicast_mac
 from controller.wire.icmpv6 import IcmpType
-from tests.unit.controller.fake_pipeline import FakeNetwork
+from tests.unit.controller.fake_pipeline import FakeNetwork, Packet
 from tests.unit.controller.networks import facts_of, small, user_address
 from topologies.addressing import GATEWAY
-from topologies.graph import nearest_edges
+from topologies.graph import nearest_edges, shortest_path_tree
 from topologies.spec import Role
 
 TOPOLOGY = small()
@@ -146,6 +147,18 @@ def test_nobody_but_the_origin_can_send_to_the_group() -> None:
         assert fake.send(host, ORIGIN, GROUP).copies == {}
     assert fake.send("edge1", unicast("edge1"), GROUP).copies == {}
     assert fake.send("origin", unicast("edge1"), GROUP).copies == {}
+
+
+def test_the_stream_is_taken_only_from_the_port_towards_the_origin() -> None:
+    fake = network()
+    packet = Packet(FACTS.addresses.router_macs["c1"], multicast_mac(GROUP), ORIGIN, GROUP)
+    parents = shortest_path_tree(TOPOLOGY, "origin").parent
+    for switch in TOPOLOGY.switches:
+        for port in TOPOLOGY.ports[switch]:
+            if TOPOLOGY.role(port.peer).is_switch:
+                accepted = port.peer == parents[switch]
+                on_tree = bool(fake.tables[switch].groups.keys() - {SERVICE_GROUP})
+                assert bool(fake.inject(port_id(port), packet).hosts) == (accepted and on_tree)
 
 
 @pytest.mark.parametrize("group", ["ff02::1", "ff05::2", "ff0e::1:2", "ff3e::8000:1", "ff35::8000:1"])

@@ -1,4 +1,4 @@
-"""A multicast group in simulated time: one sender, some receivers, losses, delays and reports on the way back."""
+"""A multicast group in simulated time: one sender, receivers, losses, delays, reports on the way back."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from delivery.lct import LctError, LctHeader, decode_lct, encode_lct
 FLUTE_ALC_PACKET = bytes.fromhex("1010070000000000000700014004000000001400000005780000004000000000") + bytes(
     1400
 )
-"""What flute-alc 1.11.7 sends for TSI 7, TOI 1: no code, EXT_FTI, 5120 bytes in symbols of 1400, blocks of 64."""
+"""What flute-alc 1.11.7 sends for TSI 7, TOI 1: no code, EXT_FTI, 5120 bytes in symbols of 1400."""
 
 
 def test_smallest_header_is_twelve_octets() -> None:

@@ -18,8 +18,15 @@ def keyed(packets: Iterable[bytes]) -> dict[bytes, bytes]:
 
 @pytest.mark.parametrize(
     ("length", "size", "most", "blocks"),
-    [(1, 10, 5, [1]), (50, 10, 5, [5]), (51, 10, 5, [3, 3]), (169, 10, 5, [5, 4, 4, 4]), (0, 10, 5, [1]), (70, 10, 3, [3, 2, 2])],
-)  # fmt: skip
+    [
+        (1, 10, 5, [1]),
+        (50, 10, 5, [5]),
+        (51, 10, 5, [3, 3]),
+        (169, 10, 5, [5, 4, 4, 4]),
+        (0, 10, 5, [1]),
+        (70, 10, 3, [3, 2, 2]),
+    ],
+)
 def test_partition_follows_rfc_5052(length: int, size: int, most: int, blocks: list[int]) -> None:
     assert partition(length, size, most) == blocks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -131,7 +132,7 @@ def test_silence_is_reported_after_the_timeout_and_ever_more_rarely() -> None:
         at, report = run_until_report(receiver)
         times.append(at)
         assert report.missing == {TOIS[0]: 10, TOIS[1]: 15}
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[0] >= TIMEOUT_S
     assert gaps[-1] > 30 * TIMEOUT_S
 

@@ -1,4 +1,4 @@
-"""A network for tests, built and used inside `unshare -rnm`: origin - relay that loses packets - edges.
+"""A network for tests, built and used inside `unshare -rnmp --fork --kill-child`: origin - relay that loses packets - edges.
 
 Runs the real `python -m origin` and `python -m edge_node`; prints what happened as JSON.
 """

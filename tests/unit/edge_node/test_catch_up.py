@@ -168,5 +168,5 @@ def test_unicast_helps_after_three_fruitless_repairs() -> None:
         (2, {5: 99}), (2, {5: 99}),
     ]  # fmt: skip
     assert [watch.asked(*step) for step in steps] == [False] * 6 + [True] + [False] * 2
-    unknown = RepairWatch(limit=1)
-    assert [unknown.asked(0, {0: 1}) for _ in range(4)] == [False] * 4
+    without_manifest = RepairWatch(limit=2)
+    assert [without_manifest.asked(0, {0: 1}) for _ in range(4)] == [False, False, True, True]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def test_two_edges_receive_repair_and_catch_up(tmp_path: Path) -> None:
     script = Path(__file__).with_name("lossy_network.py")
-    command = ["unshare", "-rnm", sys.executable, str(script), str(tmp_path)]
+    command = ["unshare", "-rnmp", "--fork", "--kill-child", sys.executable, str(script), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -1,0 +1,45 @@
+"""Inside an interactive lab: everything up on the real clock, then the Mininet prompt."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+from experiments.scenario import scenario_from_json
+from experiments.testbed import Testbed
+from lab.inside import progress
+
+
+def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
+    """Start the testbed, publish the site if there is one, and hand over the terminal."""
+    from topologies.mininet_cli import Prompt
+
+    plan = scenario_from_json(scenario)
+    with Testbed(plan, work, out) as testbed:
+        testbed.warm()
+        progress(f"starting {plan.topology.name}: {len(plan.topology.nodes)} nodes")
+        testbed.start_network()
+        testbed.start_controller()
+        testbed.start_servers()
+        testbed.wait_ready()
+        if plan.site is not None:
+            progress(f"publishing {plan.site}")
+            testbed.publish_and_wait(Path(plan.site))
+        progress(f"ready: try `user1 curl -sI http://{plan.topology.service.name}/`, `help`, `exit`")
+        _own_terminal()
+        Prompt(testbed.net)
+
+
+def _own_terminal() -> None:
+    """Make the guest's console the controlling terminal, so that Ctrl-C reaches what runs in front."""
+    if os.getpid() != 1:
+        return
+    os.setsid() if os.getsid(0) != os.getpid() else None
+    try:
+        fcntl.ioctl(sys.stdin.fileno(), termios.TIOCSCTTY, 1)
+    except OSError:
+        return

@@ -1,0 +1,70 @@
+"""From a person's words to what an experiment needs: lab, topology, site, workload; everything checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from delivery.tree import walk
+from experiments.sites import default_site
+from experiments.workload import Page, SiteMap, map_site, plan_workload
+from lab.progress import Progress, ProgressSink
+from lab.run import LabKind
+from origin.catalogue import read_catalogue
+from topologies.spec import Role, Topology
+
+HIDDEN_IN_GUEST = ("/run", "/dev", "/proc", "/sys", "/out")
+"""Folders of the host that the guest covers with its own."""
+
+
+class UsageError(ValueError):
+    """The words of the command are off; exit status 2."""
+
+
+def choose_lab(word: str) -> LabKind:
+    """`guest`, `native`, or `auto` for the guest. Raises UsageError."""
+    if word == "auto":
+        return LabKind.GUEST
+    try:
+        return LabKind(word)
+    except ValueError:
+        raise UsageError(f"--lab {word}: no such lab; choose guest, native or auto") from None
+
+
+def choose_edges(topology: Topology, names: Sequence[str], option: str) -> tuple[str, ...]:
+    """Names that must be edges of the topology. Raises UsageError."""
+    edges = topology.of_role(Role.EDGE)
+    for name in names:
+        if name not in edges:
+            raise UsageError(f"{option} {name}: no such edge in {topology.name}; it has {', '.join(edges)}")
+    return tuple(dict.fromkeys(names))
+
+
+def prepare_site(site: Path | None, progress: ProgressSink, note: Callable[[str], None]) -> Path:
+    """The site to publish: the person's folder, read once to find out what is wrong with it, or the
+    default one. Raises RuntimeError with a one-line message, UsageError for a folder no lab can see."""
+    if site is None:
+        return default_site(progress)
+    folder = site.resolve()
+    if any(folder.is_relative_to(hidden) for hidden in HIDDEN_IN_GUEST):
+        raise UsageError(
+            f"--site {site}: the guest has its own {', '.join(HIDDEN_IN_GUEST)}; copy the site elsewhere"
+        )
+    for warning in read_catalogue(folder).warnings:
+        note(f"site: {warning}")
+    return folder
+
+
+def plan_fetches(site: Path, topology: Topology, seed: int) -> Mapping[str, list[dict[str, Any]]]:
+    """What every user fetches from `site`; files of any kind serve where there is no page."""
+    found = map_site(site)
+    if not found.pages:
+        found = SiteMap(tuple(Page(path, ()) for path in walk(site)), found.videos)
+    return plan_workload(found, topology.of_role(Role.USER), seed, topology.service.name)
+
+
+def prepare_lab(kind: LabKind, progress: ProgressSink) -> None:
+    """Make the lab usable; building the kernel takes minutes the first time."""
+    progress(Progress(f"preparing the {kind} lab"))
+    kind.prepare(progress)

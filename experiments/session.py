@@ -1,0 +1,86 @@
+"""Interactive labs: `up` starts one in this terminal, `down` ends them from another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from experiments.preparation import choose_lab, prepare_lab, prepare_site
+from experiments.runner import interruptible
+from experiments.scenario import Mode, Scenario
+from lab.cache import cache_dir
+from lab.jobs import Clock, Job
+from lab.progress import progress_display
+from topologies.files import load
+
+
+def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
+    """Run a lab with the Mininet prompt on this terminal until `exit` or `down`; 0 when it ended so."""
+    network = load(topology)
+    kind = choose_lab(lab)
+    with progress_display(sys.stderr) as sink:
+        folder = prepare_site(site, sink, lambda text: print(text, file=sys.stderr))
+        prepare_lab(kind, sink)
+    scenario = Scenario("up", Mode.EDGE, network, seed, site=str(folder))
+    cancel = Event()
+    with tempfile.TemporaryDirectory(prefix="nearcast-up-") as out, _registered(), interruptible(cancel):
+        job = Job(
+            "experiments.interactive:run",
+            {"scenario": scenario.to_json()},
+            Path(out),
+            clock=Clock.REAL,
+            seed=seed,
+            interactive=True,
+        )
+        result = kind.run(job, lambda _text: None, cancel)
+    if not result.ok:
+        print(f"nearcast: {result.error}", file=sys.stderr)
+    return 0 if result.ok else 1
+
+
+def down(timeout_s: float = 10.0) -> list[int]:
+    """End every lab of this user that `up` started; the process IDs that were ended."""
+    ended = []
+    for entry in sorted(_registry().glob("*.pid")):
+        process = int(entry.stem)
+        if _started(process) != entry.read_text():
+            entry.unlink(missing_ok=True)
+            continue
+        os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        while entry.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        ended.append(process)
+    return ended
+
+
+@contextmanager
+def _registered() -> Iterator[None]:
+    """Note this process as a lab that `down` may end."""
+    registry = _registry()
+    registry.mkdir(parents=True, exist_ok=True)
+    entry = registry / f"{os.getpid()}.pid"
+    entry.write_text(_started(os.getpid()))
+    try:
+        yield
+    finally:
+        entry.unlink(missing_ok=True)
+
+
+def _registry() -> Path:
+    return cache_dir() / "labs"
+
+
+def _started(process: int) -> str:
+    """When a process started, in clock ticks since boot: a process ID alone may belong to another by now."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
