@@ -1,6 +1,6 @@
 """Serving HTTP for the origin and the edges: uvicorn without its ten wake-ups a second.
 
-The one module of `delivery` that does I/O; nothing of the protocol imports it.
+With `delivery.datagrams` the only module of `delivery` that does I/O; nothing of the protocol imports it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     from uvicorn.server import ServerState
 
 Scope = MutableMapping[str, Any]
@@ -30,7 +31,7 @@ def listen(address: str, port: int, *, backlog: int = 1024, free_bind: bool = Fa
 
     `free_bind` allows an address that the host does not hold yet (IPV6_FREEBIND).
     """
-    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -53,11 +54,13 @@ async def serve(
     started: Callable[[], None] | None = None,
     keep_alive_s: int = KEEP_ALIVE_S,
     grace_s: int = 5,
+    gather_s: float = 0.0,
 ) -> None:
     """Serve `app` on listening sockets until `stop` is set, then end open requests within `grace_s` seconds.
 
     `started` is called once connections are accepted. No periodic timer runs; signal handling is left to the
-    caller. The sockets are closed at the end.
+    caller. The sockets are closed at the end. `gather_s` lets that much of an upload gather before it is
+    read on: for bulk uploads, where waking up costs more than the bytes.
     """
     from uvicorn.config import Config
     from uvicorn.server import Server
@@ -75,7 +78,7 @@ async def serve(
     config = Config(
         app,
         loop="asyncio",
-        http="httptools",
+        http=_gathering_protocol(gather_s) if gather_s else "httptools",
         ws="none",
         lifespan="off",
         log_config=None,
@@ -88,6 +91,24 @@ async def serve(
     server = EventDrivenServer(config)
     server.server_state = _clocked_state()
     await server.serve(sockets=list(sockets))
+
+
+def _gathering_protocol(gather_s: float) -> type[HttpToolsProtocol]:
+    """uvicorn's HTTP/1.1 protocol, which rests for `gather_s` seconds after each read."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class GatheringProtocol(HttpToolsProtocol):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
+                self.loop.call_later(gather_s, self._read_on)
+
+        def _read_on(self) -> None:
+            if not (self.flow.read_paused or self.transport.is_closing()):
+                self.transport.resume_reading()
+
+    return GatheringProtocol
 
 
 def _clocked_state() -> ServerState:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
 
 _MCAST_JOIN_SOURCE_GROUP = 46
 _IPV6_MULTICAST_ALL = 29
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BUFFER_BYTES = 16 << 20
 """A site's bundles arrive at the stream's full rate while the disk is written: room for a second or more."""
-_MAX_DATAGRAM_BYTES = 65_535
-_MAX_BURST = 256
-"""Datagrams taken at once before other work of the event loop has its turn."""
 
 
 class MulticastError(Exception):
@@ -43,21 +39,6 @@ def join(group: str, source: str, interface: str, port: int) -> socket.socket:
             "check --group, --source and --interface"
         ) from None
     return listener
-
-
-def drain(listener: socket.socket, buffer: memoryview, take: Callable[[bytes], None]) -> None:
-    """Hand every waiting datagram to `take`, at most a burst; `buffer` is reused, and holds the largest."""
-    for _ in range(_MAX_BURST):
-        try:
-            size = listener.recv_into(buffer)
-        except (BlockingIOError, InterruptedError):
-            return
-        take(bytes(buffer[:size]))
-
-
-def datagram_buffer() -> memoryview:
-    """A buffer for `drain`."""
-    return memoryview(bytearray(_MAX_DATAGRAM_BYTES))
 
 
 def _grow_buffer(listener: socket.socket) -> None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
+GATHER_S = 0.002
+"""How long pushed content gathers between two reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """The source-specific group to receive: `source` sends to `group`, UDP `port`, heard on `interface`."""
@@ -84,9 +88,6 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
             reporter,
             seed=options.seed,
         )
-    for _, listener in servers:
-        # Connections inherit it; without it a small answer (fields, then content) waits 40 ms for an ACK.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     starting = len(servers)
 
     def started() -> None:
@@ -97,7 +98,9 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
 
     async with asyncio.TaskGroup() as group_of_servers:
         for app, listener in servers:
-            group_of_servers.create_task(serve(app, sockets=[listener], stop=stop, started=started))
+            gather_s = GATHER_S if isinstance(app, SyncApp) else 0.0
+            serving = serve(app, sockets=[listener], stop=stop, started=started, gather_s=gather_s)
+            group_of_servers.create_task(serving)
         progress.settled()
         if reception is not None:
             reception.start()

@@ -11,12 +11,12 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from delivery.datagrams import BATCH, Inbox
 from delivery.events import BlobReceived, Event, ManifestReceived, Rejected, RepairNeeded
 from delivery.receiver import Receiver
 from edge_node.blobs import StoreError
 from edge_node.catch_up import RepairWatch, fetch_manifest, fetch_missing
 from edge_node.journal import Journal
-from edge_node.multicast import datagram_buffer, drain
 from edge_node.origin_client import OriginError
 from edge_node.reports import Reporter, back_off_s
 from edge_node.writer import NewBlob, NewManifest, Writer
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 TSI = 1
+GATHER_S = 0.004
+MAX_BATCHES = 8
+"""Batches taken at once before other work of the event loop has its turn."""
 QUIET_S = 1.5
 """An edge that starts listens first: only when it hears nothing for so long does it fetch by unicast."""
 FIXED_BACK_OFF_S = 0.05
@@ -53,7 +56,8 @@ class Reception:
         self._origin_url, self._reporter, self._public_key = origin_url, reporter, public_key
         self._random = random.Random(f"catch-up {edge} {seed}")
         self._loop = asyncio.get_running_loop()
-        self._buffer = datagram_buffer()
+        self._inbox = Inbox(listener)
+        self._gathering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watch = RepairWatch()
         self._heard = 0
@@ -80,6 +84,8 @@ class Reception:
     async def close(self) -> None:
         """Leave the group and give up what is under way."""
         self._loop.remove_reader(self._listener.fileno())
+        if self._gathering is not None:
+            self._gathering.cancel()
         self._listener.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -114,12 +120,22 @@ class Reception:
             self._pump()
 
     def _readable(self) -> None:
-        drain(self._listener, self._buffer, self._take)
-        self._pump()
+        """Let a few milliseconds of datagrams gather: each wake-up costs more than many datagrams."""
+        self._loop.remove_reader(self._listener.fileno())
+        self._gathering = self._loop.call_later(GATHER_S, self._take)
 
-    def _take(self, datagram: bytes) -> None:
-        self._heard += 1
-        self._machine.datagram_received(datagram, self._loop.time())
+    def _take(self) -> None:
+        for _ in range(MAX_BATCHES):
+            datagrams = self._inbox.receive()
+            self._heard += len(datagrams)
+            now = self._loop.time()
+            for datagram in datagrams:
+                self._machine.datagram_received(datagram, now)
+            if len(datagrams) < BATCH:
+                break
+        self._gathering = None
+        self._loop.add_reader(self._listener.fileno(), self._readable)
+        self._pump()
 
     def _timed_out(self) -> None:
         self._timer = None
@@ -173,7 +189,7 @@ class Reception:
             self._catching_up = self._loop.create_task(self._fetch_rest(self._origin_url, problem))
 
     async def _fetch_rest(self, url: str, problem: str) -> None:
-        """Fetch the newest manifest, then what it lists and is missing, ever more patiently until all is here."""
+        """Fetch the newest manifest, then what is missing of it, ever more patiently until all is here."""
         waits = back_off_s(self._random, first_s=1.0, most_s=60.0)
         asked = False
         try:

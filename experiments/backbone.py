@@ -28,6 +28,4 @@ def scenarios(options: Options) -> list[Scenario]:
 
 def with_loss(topology: Topology, loss_percent: float) -> Topology:
     """The same network with this loss on every link, in each direction."""
-    return replace(
-        topology, links=tuple(replace(link, loss_percent=loss_percent) for link in topology.links)
-    )
+    return replace(topology, links=tuple(replace(link, loss_percent=loss_percent) for link in topology.links))

@@ -95,9 +95,7 @@ def _verify(testbed: Testbed, path: Path, began: float) -> None:
     checks = []
     for edge in testbed.active_edges:
         argv = ["verify", "--store", str(testbed.store(edge)), "--against", str(site), "--json"]
-        checks.append(
-            (edge, testbed.processes.start_module(f"verify-{edge}", "edge_node.__main__", argv))
-        )
+        checks.append((edge, testbed.processes.start_module(f"verify-{edge}", "edge_node.__main__", argv)))
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("edge", "files", "bytes", "identical", "completed_s"))

@@ -87,11 +87,12 @@ def backbone(topology: Topology) -> tuple[Link, ...]:
 
 def most_loaded(topology: Topology, loads: Mapping[Direction, Load]) -> tuple[Load, int] | None:
     """The direction of a backbone link that was sent the most bytes, and how many; None without samples."""
-    found: list[tuple[int, Load]] = []
-    for link in backbone(topology):
-        for direction in ((link.a, link.b), (link.b, link.a)):
-            if direction in loads:
-                found.append((loads[direction].sent_bytes(link.mtu_bytes), loads[direction]))
+    found = [
+        (loads[direction].sent_bytes(link.mtu_bytes), loads[direction])
+        for link in backbone(topology)
+        for direction in ((link.a, link.b), (link.b, link.a))
+        if direction in loads
+    ]
     if not found:
         return None
     size, load = max(found, key=lambda item: item[0])

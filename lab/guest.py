@@ -54,8 +54,8 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.E
     started = time.monotonic()
     clear_result(job.out)
     with _boot_folder() as folder, _cpu() as cpu:
-        command = _command(kernel, job, _write_boot_files(folder, job), folder)
-        guest = _spawn(command, job, folder, cpu)
+        _write_boot_files(folder, job)
+        guest = _spawn(_command(kernel, job), job, folder, cpu)
         console = Console(job.out / "console.log", progress)
         reader = threading.Thread(target=console.read, args=(guest.stdout,), daemon=True)
         reader.start()
@@ -73,8 +73,9 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.E
     return replace(result, wall_s=time.monotonic() - started)
 
 
-def _command(kernel: Path, job: Job, init: Path, folder: Path) -> list[str]:
-    """The kernel's command line; everything in it is fixed, so that two boots are the same."""
+def _command(kernel: Path, job: Job) -> list[str]:
+    """The kernel's command line. It is part of the kernel's randomness, so it names no boot folder: two
+    boots have the same."""
     command = [
         str(kernel),
         f"mem={job.memory_mb}M",
@@ -82,9 +83,8 @@ def _command(kernel: Path, job: Job, init: Path, folder: Path) -> list[str]:
         "rootfstype=hostfs",
         "rootflags=/",
         "ro",
-        f"init={init}",
+        "init=/proc/self/cwd/init",
         "umid=guest",
-        f"uml_dir={folder}",
         "con0=fd:0,fd:1",
         "con=null",
         "loglevel=3",
@@ -98,8 +98,8 @@ def _command(kernel: Path, job: Job, init: Path, folder: Path) -> list[str]:
     return command
 
 
-def _write_boot_files(folder: Path, job: Job) -> Path:
-    """The job and the init program; the path of the latter."""
+def _write_boot_files(folder: Path, job: Job) -> None:
+    """The job and the init program, which the kernel finds by the host's idea of its working directory."""
     environment = {
         "PATH": GUEST_PATH,
         "HOME": "/run/tmp",
@@ -117,7 +117,6 @@ def _write_boot_files(folder: Path, job: Job) -> Path:
         f"#!/bin/sh\nexec env {settings} '{sys.executable}' -s '{CHECKOUT}/lab/guest_init.py' '{job_file}'\n"
     )
     init.chmod(0o755)
-    return init
 
 
 def _spawn(command: list[str], job: Job, folder: Path, cpu: int) -> subprocess.Popen[bytes]:

@@ -78,7 +78,8 @@ class RollCall:
     def shortfall(self) -> str:
         """Who did not complete, in words."""
         expected = len(self.names) or self.count
-        parts = [f"{len(self.completed_s)} of {expected} edges complete"]
+        done = sum(name in self.completed_s for name in self.names) if self.names else len(self.completed_s)
+        parts = [f"{done} of {expected} edges complete"]
         parts += [
             f"{name} misses {self.heard[name]} symbols" if name in self.heard else f"{name} was not heard of"
             for name in self.missing

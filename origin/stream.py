@@ -6,7 +6,9 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
+from delivery.datagrams import BATCH, send
 from delivery.sender import Sender
 from origin.errors import OriginError
 
@@ -96,10 +98,12 @@ class Stream:
         """Hand waiting datagrams to the kernel; False when it takes no more now."""
         while self._waiting:
             try:
-                self._socket.send(self._waiting[0])
+                sent = send(self._socket, list(islice(self._waiting, BATCH)))
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError:
                 self.send_errors += 1
-            self._waiting.popleft()
+                sent = 1
+            for _ in range(sent):
+                self._waiting.popleft()
         return True

@@ -107,7 +107,7 @@ def failover(evidence: Evidence) -> list[Claim]:
     changes = sum(1 + (cut.get("mend_s") is not None) for cut in (cuts(scenario) if scenario else []))
     users = {row.user for row in transfers}
     allowed = changes * len(users)
-    notes = () if transfers else ("no transfers in raw/edge/transfers.csv",)
+    notes: tuple[str, ...] = () if transfers else ("no transfers in raw/edge/transfers.csv",)
     if changes == 0:
         notes += ("no link was cut",)
     gap_notes = notes + (() if longest is None else (f"{longest.user}, from {longest.begin_s:.3f} s on",))

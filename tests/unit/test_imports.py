@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 # third-party package -> the only modules (and what is below them) that may import it
 ONLY_USERS: dict[str, tuple[str, ...]] = {
-    "mininet": ("topologies.mininet_net",),
+    "mininet": ("topologies.mininet_net", "topologies.mininet_cli"),
     "os_ken": ("controller.openflow", "controller.app"),
     "ryu": ("controller.openflow", "controller.app"),
     "scapy": ("experiments",),
@@ -46,6 +46,7 @@ ONLY_USERS: dict[str, tuple[str, ...]] = {
 # these parts use nothing but the standard library and the packages named
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "delivery": ("cryptography", "raptorq"),
+    "delivery.asgi": ("uvicorn",),
     "topologies.spec": (),
     "topologies.addressing": (),
     "topologies.graph": (),
@@ -75,7 +76,13 @@ IMPURE_STDLIB = (
     "threading",
     "time",
 )
-IMPURE_TOPOLOGIES = ("topologies.mininet_net", "topologies.netem", "topologies.namespaces", "topologies.cli")
+IMPURE_TOPOLOGIES = (
+    "topologies.mininet_net",
+    "topologies.mininet_cli",
+    "topologies.netem",
+    "topologies.namespaces",
+    "topologies.cli",
+)
 
 
 def within(module: str, prefixes: tuple[str, ...]) -> bool:
@@ -120,9 +127,10 @@ def violations(module: str, imported: str) -> Iterator[str]:
         if within(module, PURE) and other in IMPURE_STDLIB:
             yield "a pure part does no input or output and takes time as an argument"
         return
-    for prefix, allowed in THIRD_PARTY.items():
-        if within(module, (prefix,)) and other not in allowed:
-            yield f"{prefix} uses only the standard library{''.join(f', {name}' for name in allowed)}"
+    closest = max((prefix for prefix in THIRD_PARTY if within(module, (prefix,))), key=len, default=None)
+    if closest is not None and other not in THIRD_PARTY[closest]:
+        allowed = "".join(f", {name}" for name in THIRD_PARTY[closest])
+        yield f"{closest} uses only the standard library{allowed}"
 
 
 def test_there_is_something_to_check() -> None:

@@ -20,8 +20,9 @@ def test_two_edges_receive_repair_and_catch_up(tmp_path: Path) -> None:
     assert result["lost"] > 100
     assert result["repairs"] >= 2, "with these losses somebody has to ask for repair"
     assert result["unicast_bytes"] < 100_000, "the content went by multicast"
-    assert result["identical"] == [True] * 4
+    assert result["identical"] == [True] * 6
     assert result["back"] == ["complete", "ready", "manifest", "complete", "fetched"]
     assert result["resent"] < 60, "one edge that was away costs the others no second transmission"
+    assert result["last_resort"], "with every symbol lost the edges fetch manifest and content by unicast"
     assert result["rejected"] == [{}, {}], "the group takes nothing from other sources"
     assert result["exits"] == [0, 0]

@@ -1,0 +1,231 @@
+"""The pictures of each experiment, as SVG and PNG, with captions that say what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.charts import answers, completions, distributions, round_trips, throughput
+from experiments.drawing import LoadScale, draw_loads, draw_topology, link_load, load_bar
+from experiments.loads import backbone, content_bytes, phase_loads
+from experiments.records import ScenarioRecords
+from experiments.style import FULL_WIDTH_IN, save, scenario_name, styled
+from topologies.spec import Topology
+
+Scenarios = Mapping[str, ScenarioRecords]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture that was drawn: `plots/NAME.svg` and `.png`, and the raw files it shows."""
+
+    name: str
+    title: str
+    caption: str
+    source: tuple[str, ...] = ()
+
+
+Painter = Callable[[Any, Topology, Scenarios, Path], Figure | None]
+"""Draws one picture with pyplot and saves it; None when the run has no data for it."""
+
+
+def topology_picture(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
+    """The network as it was asked for."""
+    figure, axes = pyplot.subplots(figsize=(FULL_WIDTH_IN, 4.6))
+    draw_topology(axes, topology)
+    save(figure, folder, "topology")
+    pyplot.close(figure)
+    hosts, switches = len(topology.hosts), len(topology.switches)
+    return Figure(
+        "topology",
+        f"The network {topology.name}",
+        f"{switches} switches (each an IPv6 router hop), {hosts} hosts, {len(topology.links)} links. Squares"
+        " are switches, green circles edges, small circles users, the diamond is the origin.",
+    )
+
+
+def request_loads(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
+    """Link loads while users fetch, edges beside the central cloud."""
+    return _loads_picture(
+        pyplot,
+        scenarios,
+        folder,
+        name="link-loads-requests",
+        phase="requests",
+        wanted=("edge", "central"),
+        title="Where user requests go",
+        caption="Bytes on every link while all users fetch their pages and videos, busier direction of each"
+        " link. One scale for both pictures; grey links carried nothing.",
+    )
+
+
+def publish_loads(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
+    """Link loads while content is published, by multicast and by unicast push."""
+    lossy = tuple(sorted(name for name in scenarios if name.startswith("edge-")))
+    return _loads_picture(
+        pyplot,
+        scenarios,
+        folder,
+        name="link-loads-publish",
+        phase="publish",
+        wanted=("edge", *lossy, "push"),
+        title="How often content crosses each link",
+        caption="Bytes sent on every link while the site is published to all edges, as multiples of the"
+        " site's size, lost packets included; busier direction of each link, one scale for all pictures.",
+        per_content=True,
+    )
+
+
+def _loads_picture(
+    pyplot: Any,
+    scenarios: Scenarios,
+    folder: Path,
+    *,
+    name: str,
+    phase: str,
+    wanted: tuple[str, ...],
+    title: str,
+    caption: str,
+    per_content: bool = False,
+) -> Figure | None:
+    loads = {
+        scenario: found
+        for scenario in wanted
+        if scenario in scenarios and (found := phase_loads(scenarios[scenario].links, phase))
+    }
+    if not loads:
+        return None
+    largest = max(
+        link_load(found, link.a, link.b, link.mtu_bytes)
+        for scenario, found in loads.items()
+        for link in scenarios[scenario].topology.links
+    )
+    scale = LoadScale(float(largest))
+    height = 2.9 if len(loads) > 1 else 4.6
+    figure, row = pyplot.subplots(1, len(loads), figsize=(FULL_WIDTH_IN, height), squeeze=False)
+    for axes, (scenario, found) in zip(row[0], loads.items(), strict=True):
+        draw_loads(axes, scenarios[scenario].topology, found, scale)
+        axes.set_title(scenario_name(scenario))
+    size = max((content_bytes(scenarios[scenario]) or 0) for scenario in loads) if per_content else 0
+    label, unit = ("times the content's size", float(size)) if size else ("MB", 1e6)
+    load_bar(figure, list(row[0]), scale, label, unit)
+    save(figure, folder, name)
+    pyplot.close(figure)
+    return Figure(name, title, caption, tuple(f"raw/{scenario}/links.csv" for scenario in loads))
+
+
+def latency(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
+    """Distributions of time to first byte and page load."""
+    shown = {name: scenarios[name] for name in ("edge", "central") if name in scenarios}
+    if not any(records.transfers for records in shown.values()):
+        return None
+    figure, row = pyplot.subplots(1, 2, figsize=(FULL_WIDTH_IN, 3.4))
+    distributions(row, shown)
+    save(figure, folder, "latency")
+    pyplot.close(figure)
+    return Figure(
+        "latency",
+        "What users wait for",
+        "Share of page loads at or below each time. Left: time to the first byte of the page, name look-up"
+        " and connect included (curl's time_starttransfer). Right: from the start of the page's first transfer"
+        " to the end of its last, all on one connection. Network time only: under the virtual clock computing"
+        " takes none.",
+        tuple(f"raw/{name}/transfers.csv" for name in shown),
+    )
+
+
+def backbone_throughput(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
+    """Throughput over time at the most-loaded backbone link of each scenario while content is published."""
+    shown = [name for name in sorted(scenarios) if phase_loads(scenarios[name].links, "publish")]
+    if not shown:
+        return None
+    figure, axes = pyplot.subplots(figsize=(FULL_WIDTH_IN, 3.0))
+    throughput(axes, {name: scenarios[name] for name in shown})
+    save(figure, folder, "throughput")
+    pyplot.close(figure)
+    links = len(backbone(topology))
+    return Figure(
+        "throughput",
+        "The most-loaded backbone link over time",
+        f"Throughput of the direction that was sent the most bytes among the {links} backbone links, between"
+        " two samples of its counters, since the publication began.",
+        tuple(f"raw/{name}/links.csv" for name in shown),
+    )
+
+
+def sync_times(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
+    """When each edge had every file."""
+    shown = {
+        name: records
+        for name, records in sorted(scenarios.items())
+        if any(row.completed_s is not None for row in records.sync)
+    }
+    if not shown:
+        return None
+    figure, axes = pyplot.subplots(figsize=(FULL_WIDTH_IN, 2.8))
+    completions(axes, shown)
+    save(figure, folder, "sync")
+    pyplot.close(figure)
+    return Figure(
+        "sync",
+        "When each edge was complete",
+        "Seconds from the beginning of the publication until an edge had verified its last file.",
+        tuple(f"raw/{name}/sync.csv" for name in shown),
+    )
+
+
+def configured_and_measured(
+    pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path
+) -> Figure | None:
+    """Round trips, configured against measured."""
+    pairs = scenarios["edge"].round_trips if "edge" in scenarios else ()
+    if not pairs:
+        return None
+    figure, row = pyplot.subplots(1, 2, figsize=(FULL_WIDTH_IN, 3.6))
+    round_trips(row, pairs)
+    save(figure, folder, "round-trips")
+    pyplot.close(figure)
+    return Figure(
+        "round-trips",
+        "Measured against configured round trips",
+        "A TCP handshake of every user with every edge. Left: measured over configured, the line is equality."
+        " Right: by how much they differ; the dashed lines are the 0.5 % that a run under the virtual clock"
+        " may be off.",
+        ("raw/edge/rtt.csv",),
+    )
+
+
+def answers_over_time(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
+    """Each user's answers over time, by the edge that gave them."""
+    records = scenarios.get("edge")
+    if records is None or not records.transfers:
+        return None
+    users = len({row.user for row in records.transfers})
+    figure, axes = pyplot.subplots(figsize=(FULL_WIDTH_IN, 1.6 + 0.5 * users))
+    answers(axes, records)
+    save(figure, folder, "failover")
+    pyplot.close(figure)
+    return Figure(
+        "failover",
+        "Who answered, and when nobody did",
+        "Every request as a line from its start to its end, coloured by the edge that answered; crosses are"
+        " requests without an answer. The vertical lines are where the link broke and was mended.",
+        ("raw/edge/transfers.csv", "raw/edge/scenario.json"),
+    )
+
+
+PAINTERS: Mapping[str, tuple[Painter, ...]] = {
+    "demo": (latency, request_loads, publish_loads, backbone_throughput, sync_times, topology_picture),
+    "latency": (configured_and_measured, topology_picture),
+    "backbone": (publish_loads, backbone_throughput, sync_times, topology_picture),
+    "failover": (answers_over_time, topology_picture),
+}
+
+
+def draw_all(experiment: str, topology: Topology, scenarios: Scenarios, folder: Path) -> list[Figure]:
+    """Draw every picture of the experiment that there is data for. Raises OSError."""
+    with styled() as pyplot:
+        drawn = [painter(pyplot, topology, scenarios, folder) for painter in PAINTERS[experiment]]
+    return [figure for figure in drawn if figure is not None]

@@ -1,0 +1,124 @@
+"""report.html: one file that needs no network, with every number traced to a raw file beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.loads import content_bytes
+from experiments.plots import Figure
+from experiments.records import ScenarioRecords
+from experiments.style import scenario_name
+from experiments.summary import Summary
+from experiments.table import baseline, measured, number, verdict
+from topologies.spec import Topology
+
+TEMPLATES = Path(__file__).parent / "templates"
+QUESTIONS = {
+    "demo": "Do edges in the access layer serve users better than a central cloud, what does keeping them in"
+    " sync cost the backbone, and does anything leak?",
+    "latency": "Is the emulated network as fast and as slow as it was configured to be?",
+    "backbone": "How often does content cross the most-loaded backbone link on its way to all edges?",
+    "failover": "A link to an edge breaks and comes back while users fetch: what do they notice?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A raw file for the list at the end of the report."""
+
+    path: str
+    size: str
+
+
+def write_report(
+    run_dir: Path,
+    summary: Summary,
+    topology: Topology,
+    scenarios: Mapping[str, ScenarioRecords],
+    figures: Sequence[Figure],
+) -> Path:
+    """Write report.html into the run's folder and return its path. Raises OSError."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"measured": measured, "baseline": baseline, "number": number, "verdict": verdict}
+    html = environment.get_template("report.html.j2").render(
+        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        run=run_dir.name,
+        summary=summary,
+        receipt=summary.receipt,
+        facts=summary.receipt.facts,
+        wall=_flat(summary.receipt.wall),
+        question=QUESTIONS[summary.experiment],
+        topology=topology,
+        content=_content(scenarios),
+        scenarios=[(name, scenario_name(name)) for name in scenarios],
+        figures=[
+            (figure, inline_svg(run_dir / "plots" / f"{figure.name}.svg", figure)) for figure in figures
+        ],
+        raw_files=raw_files(run_dir),
+    )
+    path = run_dir / "report.html"
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+def inline_svg(path: Path, figure: Figure) -> str:
+    """A picture's SVG element, scaling with the page, with identifiers of its own and a spoken title."""
+    text = path.read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    prefix = re.sub(r"\W", "-", figure.name)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}-", text)
+    head, _, rest = text.partition(">")
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{_attribute(figure.title)}">{rest}'
+
+
+def raw_files(run_dir: Path) -> list[RawFile]:
+    """Every raw file of the run, by its path relative to the report."""
+    files = sorted(path for path in (run_dir / "raw").rglob("*") if path.is_file())
+    return [RawFile(path.relative_to(run_dir).as_posix(), _size(path.stat().st_size)) for path in files]
+
+
+def _content(scenarios: Mapping[str, ScenarioRecords]) -> str:
+    """The published content in words, empty when nothing was published."""
+    for records in scenarios.values():
+        size = content_bytes(records)
+        if size is not None:
+            files = max(row.files for row in records.sync if row.identical)
+            return f"{files:,} files, {_size(size)}"
+    return ""
+
+
+def _size(size: int) -> str:
+    for unit, step in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= step:
+            return f"{size / step:,.1f} {unit}"
+    return f"{size} bytes"
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested wall-clock facts as one list of names and values."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}: ")
+        else:
+            rows.append((f"{prefix}{name}", value))
+    return rows

@@ -1,0 +1,179 @@
+"""The command line: push to real edges, keys, usage, DNS until SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dnslib import DNSRecord
+
+from delivery.asgi import listen
+from delivery.keys import load_private_key, load_public_key
+from origin.__main__ import main
+
+
+def free_port() -> int:
+    with listen("::1", 0) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "film.mp4").write_bytes(os.urandom(700_000))
+    (folder / "a page.html").write_bytes(b"<p>hello")
+    (folder / "empty").write_bytes(b"")
+    assert main(["keygen", "--key", str(tmp_path / "key"), "--public", str(tmp_path / "public")]) == 0
+    return folder
+
+
+@contextmanager
+def edge(name: str, tmp_path: Path) -> Iterator[int]:
+    """A real edge node; gives the port of its sync API."""
+    port = free_port()
+    command = [sys.executable, "-m", "edge_node", "serve", "--name", name, "--store", str(tmp_path / name)]
+    command += ["--public-key", str(tmp_path / "public"), "--address", "::1", "--port", str(free_port())]
+    command += ["--sync-address", "::1", "--sync-port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            try:
+                socket.create_connection(("::1", port), timeout=5).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def push(tmp_path: Path, site: Path, *targets: str) -> list[str]:
+    to = [word for target in targets for word in ("--to", target)]
+    return [
+        "push",
+        str(site),
+        *to,
+        "--key",
+        str(tmp_path / "key"),
+        "--state",
+        str(tmp_path / "state"),
+        "--json",
+    ]
+
+
+def test_push_puts_the_site_on_every_edge(
+    tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with edge("edge1", tmp_path) as one, edge("edge2", tmp_path) as two:
+        assert main(push(tmp_path, site, f"edge1=[::1]:{one}", f"edge2=[::1]:{two}")) == 0
+        first = json.loads(capsys.readouterr().out)
+        (site / "new").write_bytes(b"new")
+        assert main(push(tmp_path, site, f"edge1=[::1]:{one}", f"edge2=[::1]:{two}")) == 0
+        second = json.loads(capsys.readouterr().out)
+    assert (first["version"], first["files"], first["bytes"], first["complete"]) == (1, 3, 700_008, True)
+    assert [pushed["edge"] for pushed in first["edges"]] == ["edge1", "edge2"]
+    assert all(pushed["bytes"] > 700_008 for pushed in first["edges"])
+    assert (second["version"], second["files"]) == (2, 4)
+    wanted = {path.read_bytes() for path in site.iterdir()}
+    for name in ("edge1", "edge2"):
+        blobs = (tmp_path / name / "blobs").glob("*/*")
+        assert {path.read_bytes() for path in blobs} >= wanted
+
+
+def test_push_to_an_edge_that_is_not_there(
+    tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    assert main(push(tmp_path, site, f"edge1=[::1]:{port}")) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["complete"] is False
+    assert captured.err == f"origin: edge1: [::1]:{port}: Connection refused\n"
+
+
+def test_push_with_another_key_is_refused(
+    tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with edge("edge1", tmp_path) as port:
+        (tmp_path / "key").unlink()
+        assert main(["keygen", "--key", str(tmp_path / "key"), "--public", str(tmp_path / "other")]) == 0
+        assert main(push(tmp_path, site, f"edge1=[::1]:{port}")) == 1
+    assert "PUT /manifest was answered 400" in capsys.readouterr().err
+
+
+def test_keygen_makes_a_pair(tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    signature = load_private_key(tmp_path / "key").sign(b"x")
+    load_public_key(tmp_path / "public").verify(signature, b"x")
+    assert main(["keygen", "--key", str(tmp_path / "key"), "--public", str(tmp_path / "public")]) == 1
+    assert "exists" in capsys.readouterr().err
+
+
+SOURCE = ["--source", "fd00::1", "--interface", "lo", "--key", "k", "--state", "s"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["publish", "dir"],
+        ["publish", "dir", *SOURCE],
+        ["publish", "dir", *SOURCE, "--expect", "-1"],
+        ["publish", "dir", *SOURCE, "--stay", "--group", "fd00::2"],
+        ["publish", "dir", *SOURCE, "--stay", "--rate-mbps", "0"],
+        ["publish", "dir", *SOURCE, "--stay", "--port", "65536"],
+        ["publish", "dir", *SOURCE, "--edges", ","],
+        ["push", "dir", "--to", "edge1=::1:80", "--key", "k", "--state", "s"],
+        ["push", "dir", "--to", "[::1]:80", "--key", "k", "--state", "s"],
+        ["dns", "--address", "1.2.3.4", "--aaaa", "::1"],
+        ["keygen"],
+    ],
+)
+def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["publish"], ["push"], ["dns"], ["keygen"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_missing_key_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", str(tmp_path), *SOURCE, "--stay"]) == 1
+    assert capsys.readouterr().err == (
+        "origin: k: cannot read the key: No such file or directory; make one with `python -m origin keygen`\n"
+    )
+
+
+def test_same_edge_twice(tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(push(tmp_path, site, "edge1=[::1]:1", "edge1=[::1]:2")) == 1
+    assert "names an edge twice" in capsys.readouterr().err
+
+
+def test_dns_serves_until_sigterm() -> None:
+    command = [sys.executable, "-m", "origin", "dns", "--address", "::1", "--port", "0"]
+    command += ["--aaaa", "2001:db8:ffff::1", "--ttl-s", "7", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        begun = json.loads(process.stdout.readline())
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
+            udp.settimeout(5)
+            udp.sendto(DNSRecord.question("www.nearcast.test", "AAAA").pack(), ("::1", begun["port"]))
+            (record,) = DNSRecord.parse(udp.recv(2000)).rr
+        process.send_signal(signal.SIGTERM)
+        assert json.loads(process.stdout.readline()) == {"queries": 1}
+        assert process.wait(10) == 0
+    assert (str(record.rdata), record.ttl) == ("2001:db8:ffff::1", 7)
