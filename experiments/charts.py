@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.claims.latency import ROUND_TRIP_TOLERANCE, first_bytes_ms, page_loads_ms
 from experiments.claims.service import cuts
 from experiments.loads import most_loaded, phase_loads, rates
-from experiments.records import RoundTrip, ScenarioRecords
+from experiments.records import RoundTrip, ScenarioRecords, Transfer
 from experiments.statistics import cumulative, median, percentile
-from experiments.style import DASHES, INK, MUTED, OTHER_SERIES, SERIES, scenario_colour, scenario_name
+from experiments.style import (
+    DASHES,
+    INK,
+    MUTED,
+    OTHER_SERIES,
+    SERIES,
+    SYNC_NAMES,
+    scenario_colour,
+    scenario_name,
+)
 
 _WIDE_RANGE = 20.0  # a logarithmic axis when values spread further than this
+
+_Measure = Callable[[Sequence[Transfer]], list[float]]
+_Reduce = Callable[[Sequence[float]], float]
 
 
 def distributions(row: Sequence[Any], scenarios: Mapping[str, ScenarioRecords]) -> None:
     """Two cumulative distributions: time to first byte (median named), page load (95th percentile)."""
-    measures = (
+    measures: tuple[tuple[str, _Measure, str, _Reduce], ...] = (
         ("time to first byte", first_bytes_ms, "median", median),
         ("page load", page_loads_ms, "95th percentile", lambda values: percentile(values, 95)),
     )
@@ -43,7 +55,7 @@ def distributions(row: Sequence[Any], scenarios: Mapping[str, ScenarioRecords]) 
         axes.set_ylim(0, 1.02)
         axes.set_title(title)
         axes.set_xlabel("ms")
-        axes.legend(loc="lower right", fontsize=9)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     row[0].set_ylabel("share of page loads")
 
 
@@ -66,7 +78,8 @@ def throughput(axes: Any, scenarios: Mapping[str, ScenarioRecords]) -> None:
             color=scenario_colour(name),
             linestyle=DASHES.get(name, "-"),
             linewidth=1.8,
-            label=f"{scenario_name(name)}: {load.source} to {load.target}",
+            baseline=None,
+            label=f"{scenario_name(name, SYNC_NAMES)}: {load.source} to {load.target}",
         )
     axes.set_xlabel("seconds since the publication began")
     axes.set_ylabel("Mbit/s")
@@ -98,7 +111,7 @@ def completions(axes: Any, scenarios: Mapping[str, ScenarioRecords]) -> None:
             ha="right" if times[-1] > 0 else "left",
             fontsize=9,
         )
-    axes.set_yticks(range(len(scenarios)), [scenario_name(name) for name in scenarios])
+    axes.set_yticks(range(len(scenarios)), [scenario_name(name, SYNC_NAMES) for name in scenarios])
     axes.set_ylim(len(scenarios) - 0.5, -0.7)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds since the publication began")

@@ -28,6 +28,8 @@ _SIZE = {Role.USER: 40.0, Role.EDGE: 60.0, Role.ORIGIN: 70.0, Role.DNS: 60.0}
 _LAYERS = ((Role.CORE, "core"), (Role.DISTRIBUTION, "distribution"), (Role.ACCESS, "access"))
 _LIGHTEST = 0.25  # where on the colour map a load of nearly nothing lies
 
+_NEXT_TO_NOTHING = 0.003
+
 
 @dataclass(frozen=True, slots=True)
 class LoadScale:
@@ -100,7 +102,7 @@ def draw_loads(axes: Any, topology: Topology, loads: Mapping[Direction, Load], s
     for load, index in drawn:
         link = topology.links[index]
         share = scale.share(load)
-        colour = FAINT if load <= 0 else colours(_LIGHTEST + (1 - _LIGHTEST) * share)
+        colour = FAINT if share < _NEXT_TO_NOTHING else colours(_LIGHTEST + (1 - _LIGHTEST) * share)
         (ax, ay), (bx, by) = points[link.a], points[link.b]
         axes.plot((ax, bx), (ay, by), color=colour, linewidth=0.8 + 6.0 * share, zorder=1 + share)
     _nodes(axes, topology, points, labels=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.clients import fetch_all, write_transfers
+from experiments.cuts import cutting
 from experiments.scenario import Mode, Scenario, scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed, TestbedError
 from lab.counters import CounterSampler
@@ -58,9 +59,9 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
             with steps.step("requests"), sampler.phase("requests", SAMPLE_INTERVAL_S):
                 fetches = sum(len(entries) for entries in plan.workload.values())
                 progress(f"{plan.name}: {len(plan.workload)} users make {fetches} page loads and downloads")
-                write_transfers(
-                    out / "transfers.csv", fetch_all(testbed.net, plan.workload, work / "curl", began)
-                )
+                with cutting(testbed.net, plan.cuts):
+                    rows = fetch_all(testbed.net, plan.workload, work / "curl", began)
+                write_transfers(out / "transfers.csv", rows)
         sampler.close()
         testbed.stop_captures()
         final = testbed.control.status()

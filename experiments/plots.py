@@ -11,8 +11,8 @@ from experiments.charts import answers, completions, distributions, round_trips,
 from experiments.drawing import LoadScale, draw_loads, draw_topology, link_load, load_bar
 from experiments.loads import backbone, content_bytes, phase_loads
 from experiments.records import ScenarioRecords
-from experiments.style import FULL_WIDTH_IN, save, scenario_name, styled
-from topologies.spec import Topology
+from experiments.style import FULL_WIDTH_IN, NAMES, SYNC_NAMES, save, scenario_name, styled
+from topologies.spec import Link, Topology
 
 Scenarios = Mapping[str, ScenarioRecords]
 
@@ -42,8 +42,26 @@ def topology_picture(pyplot: Any, topology: Topology, scenarios: Scenarios, fold
         "topology",
         f"The network {topology.name}",
         f"{switches} switches (each an IPv6 router hop), {hosts} hosts, {len(topology.links)} links. Squares"
-        " are switches, green circles edges, small circles users, the diamond is the origin.",
+        " are switches, green circles edges, small circles users, the diamond is the origin. One-way"
+        f" delay and rate of the links: {_layers(topology)}.",
     )
+
+
+def _layers(topology: Topology) -> str:
+    """Delay and rate of the links of each layer, in words."""
+    layers: dict[str, list[Link]] = {}
+    for link in topology.links:
+        layers.setdefault(topology.link_layer(link), []).append(link)
+    return "; ".join(
+        f"{layer} {_span([link.delay_ms for link in links])} ms,"
+        f" {_span([link.rate_mbps for link in links])} Mbit/s"
+        for layer, links in layers.items()
+    )
+
+
+def _span(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,g}" if low == high else f"{low:,g} to {high:,g}"
 
 
 def request_loads(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
@@ -57,7 +75,7 @@ def request_loads(pyplot: Any, topology: Topology, scenarios: Scenarios, folder:
         wanted=("edge", "central"),
         title="Where user requests go",
         caption="Bytes on every link while all users fetch their pages and videos, busier direction of each"
-        " link. One scale for both pictures; grey links carried nothing.",
+        " link. One scale for both pictures; grey links carried next to nothing.",
     )
 
 
@@ -107,7 +125,7 @@ def _loads_picture(
     figure, row = pyplot.subplots(1, len(loads), figsize=(FULL_WIDTH_IN, height), squeeze=False)
     for axes, (scenario, found) in zip(row[0], loads.items(), strict=True):
         draw_loads(axes, scenarios[scenario].topology, found, scale)
-        axes.set_title(scenario_name(scenario))
+        axes.set_title(scenario_name(scenario, SYNC_NAMES if per_content else NAMES))
     size = max((content_bytes(scenarios[scenario]) or 0) for scenario in loads) if per_content else 0
     label, unit = ("times the content's size", float(size)) if size else ("MB", 1e6)
     load_bar(figure, list(row[0]), scale, label, unit)
@@ -121,7 +139,7 @@ def latency(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path)
     shown = {name: scenarios[name] for name in ("edge", "central") if name in scenarios}
     if not any(records.transfers for records in shown.values()):
         return None
-    figure, row = pyplot.subplots(1, 2, figsize=(FULL_WIDTH_IN, 3.4))
+    figure, row = pyplot.subplots(1, 2, figsize=(FULL_WIDTH_IN, 3.7))
     distributions(row, shown)
     save(figure, folder, "latency")
     pyplot.close(figure)
@@ -129,9 +147,9 @@ def latency(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path)
         "latency",
         "What users wait for",
         "Share of page loads at or below each time. Left: time to the first byte of the page, name look-up"
-        " and connect included (curl's time_starttransfer). Right: from the start of the page's first transfer"
-        " to the end of its last, all on one connection. Network time only: under the virtual clock computing"
-        " takes none.",
+        " and connect included (curl's time_starttransfer). Right: from the start of the page's first"
+        " transfer to the end of its last, all on one connection. Network time only: under the virtual clock"
+        " computing takes no time.",
         tuple(f"raw/{name}/transfers.csv" for name in shown),
     )
 

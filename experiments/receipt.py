@@ -258,4 +258,4 @@ def _failure_check(scenarios: Mapping[str, ScenarioRecords]) -> Check:
     ]
     if not scenarios:
         return Check("scenarios", False, "no scenario left raw data")
-    return Check("scenarios", not failed, "; ".join(failed) or f"{len(scenarios)} ran to their end")
+    return Check("scenarios", not failed, "; ".join(failed) or f"{len(scenarios)} scenarios ran to their end")

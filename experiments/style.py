@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ SERIES = {"edge": "#0072b2", "central": "#d55e00", "push": "#cc79a7"}
 DASHES = {"edge": "-", "central": "--", "push": ":"}
 OTHER_SERIES = ("#009e73", "#56b4e9", "#e69f00", "#f0e442")
 NAMES = {"edge": "edges", "central": "central cloud", "push": "unicast push"}
+SYNC_NAMES = {"edge": "multicast", "push": "unicast push"}
+"""How a scenario is called where the picture is about keeping edges in sync."""
 LOAD_MAP = "YlGnBu"
 """Sequential map for link loads; its light end is not used, so that every loaded link is seen."""
 FULL_WIDTH_IN = 10.0
@@ -43,10 +45,10 @@ _SETTINGS = {
 }
 
 
-def scenario_name(scenario: str) -> str:
+def scenario_name(scenario: str, names: Mapping[str, str] = NAMES) -> str:
     """How a scenario is called in pictures and text."""
     kind, _, loss = scenario.partition("-loss")
-    name = NAMES.get(kind, kind)
+    name = names.get(kind, kind)
     return f"{name}, {loss} % loss" if loss else name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from experiments.claims.model import Claim, Number
@@ -20,16 +21,11 @@ def number(value: Number | None) -> str:
         return f"{value:,}"
     if value == 0:
         return "0"
-    text = f"{value:.3g}"
-    if "e" not in text:
-        return text if abs(value) >= 100 else _padded(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 else text
-
-
-def _padded(value: float) -> str:
-    """Three significant digits, trailing zeros kept, so that a column reads evenly."""
-    text = f"{value:#.3g}"
-    return text.rstrip(".")
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    # Three significant digits, trailing zeros kept so that a column reads evenly, and no exponent.
+    decimals = 2 - math.floor(math.log10(abs(float(f"{value:.3g}"))))
+    return f"{value:.{decimals}f}"
 
 
 def measured(claim: Claim) -> str:

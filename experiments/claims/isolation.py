@@ -117,7 +117,7 @@ def hidden_origin(evidence: Evidence) -> list[Claim]:
     edge = origin_census(evidence.get("edge"), evidence.topology)
     central = origin_census(evidence.get("central"), evidence.topology)
     baseline: Number | None = central.forbidden if evidence.get("central") else None
-    notes = [*edge.troubles, f"the same capture saw {edge.frames} frames of others"]
+    notes = [*edge.troubles, f"the same capture saw {edge.frames - edge.forbidden} frames of others"]
     if baseline == 0:
         notes.append("the central cloud's capture saw no user either, so the capture may be dead")
     origins = evidence.topology.of_role(Role.ORIGIN)
@@ -149,7 +149,10 @@ def scope_boundary(evidence: Evidence) -> list[Claim]:
             "packets",
             rule="none, in captures that lost nothing and each saw other multicast",
             holds=census.forbidden == 0 and not census.troubles,
-            notes=(*census.troubles, f"the same captures saw {census.frames} multicast frames"),
+            notes=(
+                *census.troubles,
+                f"the same captures saw {census.frames - census.forbidden} other multicast frames",
+            ),
             source=("raw/edge/captures/", "raw/edge/captures.csv"),
         )
     ]

@@ -73,7 +73,9 @@ def _copies(evidence: Evidence, name: str) -> Claim:
     if scenario is not None:
         found = most_loaded(scenario.topology, phase_loads(scenario.links, "publish"))
         if found is not None:
-            notes.append(f"on {found[0].source} to {found[0].target}, {found[0].drops} packets lost there")
+            notes.append(
+                f"most loaded: {found[0].source} to {found[0].target}, {found[0].drops} packets lost there"
+            )
     claim = Claim(
         "C3",
         "most-loaded backbone link" + (f" at {loss:g} % loss" if loss > 0 else ""),

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,8 @@ def _published(topology: Topology, scenario: str) -> Counter[Way]:
     ways: set[Way] = set()
     for edge in topology.of_role(Role.EDGE):
         path = tree.path(edge)
-        for way in zip(path[1:], path, strict=False):
+        for near_edge, towards_origin in pairwise(path):
+            way = (towards_origin, near_edge)
             ways.add(way)
             loads[way] += int(CONTENT_BYTES * 1.03)
     return Counter({way: int(CONTENT_BYTES * 1.06) for way in ways}) if scenario == "edge" else loads
@@ -187,7 +189,7 @@ def _requested(topology: Topology, scenario: str, fault: Fault) -> Counter[Way]:
         for target, size in ((server, 9_600_000), (dns, 800)):
             path = shortest_path_tree(topology, target).path(user)
             assert path_links(topology, path)
-            for here, there in zip(path, path[1:], strict=False):
+            for here, there in pairwise(path):
                 loads[there, here] += size
                 loads[here, there] += size // 40
     return loads
@@ -200,7 +202,9 @@ def _links(path: Path, topology: Topology, scenario: str, fault: Fault) -> None:
     for phase, (begin, end) in phases.items():
         if (phase, scenario) in (("publish", "central"), ("requests", "push")):
             continue
-        loads = _published(topology, scenario) if phase == "publish" else _requested(topology, scenario, fault)
+        loads = (
+            _published(topology, scenario) if phase == "publish" else _requested(topology, scenario, fault)
+        )
         steps = 10
         for step in range(steps + 1):
             t = begin + (end - begin) * step / steps

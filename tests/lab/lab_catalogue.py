@@ -1,0 +1,85 @@
+"""What each of the shared labs does: figure2 with a small site, under one fault each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from experiments.preparation import plan_fetches
+from experiments.scenario import Cut, Mode, Scenario
+from lab.jobs import Clock, Job
+from tests.lab.labs import WALL_LIMIT_S, scenario_job
+from topologies.files import load
+from topologies.spec import Topology
+
+SEED = 7
+LOSS_PERCENT = 2.0
+KILLED = "edge2"
+OFF = "edge1"
+CUT_EDGE = "edge3"
+CUT = Cut("access3", CUT_EDGE, 1.0, 3.0)
+LENGTH_S = 5.0
+INTERVAL_S = 0.1
+
+
+def topology() -> Topology:
+    """The network of all labs here."""
+    return load("figure2")
+
+
+def makers(site: Path) -> dict[str, Callable[[Path], Job]]:
+    """The job of every lab, by name, given the folder for its output."""
+    network = topology()
+    edge = Scenario(
+        "edge",
+        Mode.EDGE,
+        network,
+        SEED,
+        site=str(site),
+        workload=plan_fetches(site, network, SEED),
+        all_pairs=True,
+    )
+    plain = replace(edge, all_pairs=False)
+    silent = replace(plain, workload={})
+    lossy = replace(network, links=tuple(replace(link, loss_percent=LOSS_PERCENT) for link in network.links))
+    scenarios = {
+        "edge": edge,
+        "again": edge,
+        "other_seed": replace(silent, seed=SEED + 1),
+        "central": replace(plain, mode=Mode.CENTRAL),
+        "push": replace(silent, mode=Mode.PUSH),
+        "lossy": replace(silent, topology=lossy),
+        # A slow stream, so that the kill falls into the middle of the publication.
+        "killed": replace(silent, kill=(KILLED,), rate_mbps=2.0),
+        "switched_off": replace(plain, off=(OFF,)),
+        "cut": replace(plain, workload=_steady(network), cuts=(CUT,)),
+    }
+    jobs: dict[str, Callable[[Path], Job]] = {
+        name: _scenario_maker(scenario) for name, scenario in scenarios.items()
+    }
+    probing = {"scenario": silent.to_json()}
+    jobs["packets"] = lambda out: Job(
+        "tests.lab.packet_jobs:probe", probing, out, seed=SEED, wall_limit_s=WALL_LIMIT_S
+    )
+    jobs["native"] = lambda out: Job(
+        "tests.lab.native_jobs:outer", probing, out, Clock.REAL, seed=SEED, wall_limit_s=WALL_LIMIT_S
+    )
+    return jobs
+
+
+def _scenario_maker(scenario: Scenario) -> Callable[[Path], Job]:
+    return lambda out: scenario_job(scenario, out)
+
+
+def _steady(network: Topology) -> dict[str, list[dict[str, Any]]]:
+    """The users below the cut edge, and one elsewhere, fetch a page at a steady pace."""
+    url = f"http://{network.service.name}/"
+    return {
+        user: [
+            {"page": f"{user}-{tick}", "kind": "page", "start_s": round(tick * INTERVAL_S, 3), "urls": [url]}
+            for tick in range(round(LENGTH_S / INTERVAL_S))
+        ]
+        for user in ("user5", "user1")
+    }
