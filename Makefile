@@ -34,8 +34,8 @@ up: bootstrap ## start TOPOLOGY on the real clock with a prompt
 down: bootstrap ## end what `make up` started
 	@$(NEARCAST) down
 
-bench: bootstrap ## print how long each step of the demo takes
-	@time -p $(NEARCAST) run demo $(RUN_OPTIONS)
+bench: bootstrap ## measure the wall time from boot to the first HTTP 200
+	@$(NEARCAST) bench --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED)
 
 kernel: bootstrap ## build the guest kernel unless the cache has it (minutes, once)
 	@$(PY) -m lab.kernel

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,6 +104,28 @@ def run(
 
 
 @app.command()
+def bench(
+    topology: TopologyOption = "metro",
+    lab: LabOption = "auto",
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the wall time from boot to the first HTTP 200, step by step."""
+    from experiments.bench import measure_start
+    from topologies.files import load
+
+    network, kind = load(topology), choose_lab(lab)
+    with _display(quiet=as_json) as (sink, _):
+        prepare_lab(kind, sink)
+    moments = measure_start(network, kind, seed)
+    if as_json:
+        print(json.dumps([asdict(moment) for moment in moments]))
+        return
+    for moment in moments:
+        print(f"{moment.wall_s:7.2f} s  {moment.reached}")
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Say which labs this machine can run, what is missing and how to mend it."""
     from lab.doctor import main as examine
@@ -167,6 +189,8 @@ def main() -> None:
     """Run the command line; errors are one line, exit status 1 for a failure, 2 for usage."""
     from threading import Event
 
+    from experiments.records import RecordError
+    from lab.kernel_source import KernelError
     from topologies.cli import app as topology_app
     from topologies.files import TopologyError
 
@@ -177,7 +201,7 @@ def main() -> None:
     except (UsageError, TopologyError) as error:
         print(f"nearcast: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
-    except (LabError, RuntimeError, OSError) as error:
+    except (LabError, KernelError, RecordError, RuntimeError, OSError) as error:
         print(f"nearcast: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from experiments.records import LinkSample, ScenarioRecords, Transfer
+from lab.pcap import ETHERNET_BYTES
 from topologies.spec import Link, Role, Topology
 
 Direction = tuple[str, str]
@@ -27,8 +28,8 @@ class Load:
     seconds: float
 
     def sent_bytes(self, mtu_bytes: int) -> int:
-        """Bytes sent, taking every lost packet for a full-size one."""
-        return self.bytes + self.drops * mtu_bytes
+        """Bytes sent, taking every lost packet for a full-size frame."""
+        return self.bytes + self.drops * (mtu_bytes + ETHERNET_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from delivery.tree import walk
-from experiments.sites import default_site
+from experiments.sites import SiteError, default_site
 from experiments.workload import Page, SiteMap, map_site, plan_workload
 from lab.progress import Progress, ProgressSink
 from lab.run import LabKind
 from origin.catalogue import read_catalogue
+from origin.errors import OriginError
 from topologies.spec import Role, Topology
 
 HIDDEN_IN_GUEST = ("/run", "/dev", "/proc", "/sys", "/out")
@@ -43,7 +44,7 @@ def choose_edges(topology: Topology, names: Sequence[str], option: str) -> tuple
 
 def prepare_site(site: Path | None, progress: ProgressSink, note: Callable[[str], None]) -> Path:
     """The site to publish: the person's folder, read once to find out what is wrong with it, or the
-    default one. Raises RuntimeError with a one-line message, UsageError for a folder no lab can see."""
+    default one. Raises SiteError, and UsageError for a folder no lab can see."""
     if site is None:
         return default_site(progress)
     folder = site.resolve()
@@ -51,7 +52,11 @@ def prepare_site(site: Path | None, progress: ProgressSink, note: Callable[[str]
         raise UsageError(
             f"--site {site}: the guest has its own {', '.join(HIDDEN_IN_GUEST)}; copy the site elsewhere"
         )
-    for warning in read_catalogue(folder).warnings:
+    try:
+        warnings = read_catalogue(folder).warnings
+    except OriginError as error:
+        raise SiteError(f"--site {site}: {error}") from None
+    for warning in warnings:
         note(f"site: {warning}")
     return folder
 

@@ -127,15 +127,15 @@ def _round_trips(records: ScenarioRecords) -> list[RoundTrip]:
 
 
 def _kernel(scenarios: Mapping[str, ScenarioRecords], context: Mapping[str, Any]) -> str:
-    found = sorted(
-        {str(records.facts["kernel"]) for records in scenarios.values() if "kernel" in records.facts}
-    )
-    return " and ".join(found) or str(context.get("kernel", "unknown"))
+    told = {str(records.facts.get("lab", {}).get("kernel", "")) for records in scenarios.values()}
+    return " and ".join(sorted(told - {""})) or str(context.get("kernel", "unknown"))
 
 
 def _versions(scenarios: Mapping[str, ScenarioRecords], context: Mapping[str, Any]) -> dict[str, str]:
     versions = dict(context.get("versions", {}))
     for _, records in sorted(scenarios.items()):
+        if python := records.facts.get("lab", {}).get("python"):
+            versions["python"] = str(python)
         versions |= records.facts.get("versions", {})
     return dict(sorted(versions.items()))
 

@@ -113,6 +113,7 @@ class ScenarioRecords:
     sync: tuple[SyncResult, ...] = ()
     captures: tuple[CaptureCount, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """scenario.json; below `lab` what the lab said of itself (job-result.json); `failed` if it did."""
 
     def raw(self, file: str) -> str:
         """The path of one of its files, relative to the run's folder."""
@@ -134,7 +135,10 @@ def load_run(run_dir: Path, topology: Topology) -> dict[str, ScenarioRecords]:
 
 def load_scenario(folder: Path, topology: Topology) -> ScenarioRecords:
     """The records in one scenario's folder."""
-    facts = _facts(folder / "scenario.json")
+    lab = _facts(folder / "job-result.json")
+    facts = {"lab": lab.get("facts", {})} | _facts(folder / "scenario.json")
+    if lab.get("ok") is False:
+        facts["failed"] = str(lab.get("error", "the lab did not say why"))
     asked = facts.get("scenario", {}).get("topology")
     return ScenarioRecords(
         name=folder.name,

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from threading import Event
 from experiments.preparation import choose_lab, prepare_lab, prepare_site
 from experiments.runner import interruptible
 from experiments.scenario import Mode, Scenario
+from experiments.sites import one_page_site
 from lab.cache import cache_dir
 from lab.jobs import Clock, Job
 from lab.progress import progress_display
@@ -25,21 +27,24 @@ def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
     """Run a lab with the Mininet prompt on this terminal until `exit` or `down`; 0 when it ended so."""
     network = load(topology)
     kind = choose_lab(lab)
-    with progress_display(sys.stderr) as sink:
-        folder = prepare_site(site, sink, lambda text: print(text, file=sys.stderr))
-        prepare_lab(kind, sink)
-    scenario = Scenario("up", Mode.EDGE, network, seed, site=str(folder))
-    cancel = Event()
-    with tempfile.TemporaryDirectory(prefix="nearcast-up-") as out, _registered(), interruptible(cancel):
+    with tempfile.TemporaryDirectory(prefix="nearcast-up-") as folder:
+        with progress_display(sys.stderr) as sink:
+            content = one_page_site(Path(folder))
+            if site is not None:
+                content = prepare_site(site, sink, lambda text: print(text, file=sys.stderr))
+            prepare_lab(kind, sink)
+        scenario = Scenario("up", Mode.EDGE, network, seed, site=str(content))
         job = Job(
             "experiments.interactive:run",
             {"scenario": scenario.to_json()},
-            Path(out),
+            Path(folder, "out"),
             clock=Clock.REAL,
             seed=seed,
             interactive=True,
         )
-        result = kind.run(job, lambda _text: None, cancel)
+        cancel = Event()
+        with _registered(), interruptible(cancel), _terminal_restored():
+            result = kind.run(job, lambda _text: None, cancel)
     if not result.ok:
         print(f"nearcast: {result.error}", file=sys.stderr)
     return 0 if result.ok else 1
@@ -59,6 +64,19 @@ def down(timeout_s: float = 10.0) -> list[int]:
             time.sleep(0.05)
         ended.append(process)
     return ended
+
+
+@contextmanager
+def _terminal_restored() -> Iterator[None]:
+    """The guest puts this terminal into raw mode; give it back as it was."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    settings = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
 
 
 @contextmanager

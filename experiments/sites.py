@@ -171,3 +171,11 @@ def index_page(pieces: tuple[Piece, ...]) -> str:
         '<head><meta charset="utf-8"><title>nearcast demo site</title></head>\n'
         f"<body><h1>nearcast demo site</h1>\n<ul>\n{items}\n</ul></body></html>\n"
     )
+
+
+def one_page_site(folder: Path) -> Path:
+    """Make a site of one small page in `folder`, for labs where content does not matter."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "index.html").write_text("<!doctype html><title>nearcast</title><p>first light\n")
+    return site

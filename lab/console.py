@@ -12,6 +12,7 @@ from lab.inside import PROGRESS_PREFIX
 
 Progress = Callable[[str], None]
 EXIT_MARK = "nearcast-guest-exit"
+PANIC = "Kernel panic"
 LAST_LINES = 12
 
 
@@ -28,13 +29,15 @@ class Console:
         """Read to the end of the stream."""
         if stream is None:
             return
+        panicked = False
         with self._log.open("w") as log:
             for raw in stream:
                 line = raw.decode(errors="replace").rstrip()
                 if line.startswith(PROGRESS_PREFIX):
                     self._progress(json.loads(line.removeprefix(PROGRESS_PREFIX))["text"])
-                elif line and not line.startswith(EXIT_MARK):
+                elif line and not line.startswith(EXIT_MARK) and not panicked:
                     self._lines.append(line.strip())
+                    panicked = PANIC in line  # what follows is the dump, which tells people nothing
                 log.write(line + "\n")
                 log.flush()
 

@@ -20,13 +20,21 @@ from lab.jobs import JobResult, write_result
 PROGRESS_PREFIX = "nearcast-progress "
 
 
+_interactive = False
+
+
 def progress(text: str) -> None:
     """Tell the person outside what happens now."""
+    if _interactive:
+        print(f"* {text}", flush=True)
+        return
     print(PROGRESS_PREFIX + json.dumps({"text": text, "t": round(time.monotonic(), 3)}), flush=True)
 
 
 def run(job: dict[str, Any], out: Path) -> int:
     """Call the job's entry and leave its result below `out`; 0 when it went well."""
+    global _interactive
+    _interactive = job["interactive"]
     module, _, function = job["entry"].partition(":")
     facts = {"kernel": platform.release(), "clock": job["clock"], "python": platform.python_version()}
     try:

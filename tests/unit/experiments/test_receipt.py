@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def test_a_sound_run_passes_every_check(tmp_path: Path) -> None:
         "6.12.0-nearcast",
         7,
     )
-    assert data["versions"] == {"curl": "curl 8.0", "openvswitch": "ovs-vswitchd 3.1.0"}
+    versions = {"curl": "curl 8.0", "openvswitch": "ovs-vswitchd 3.1.0", "python": "3.11.2"}
+    assert data["versions"] == versions
     assert data["delay"]["pairs"] == 16
     assert len(data["delay"]["worst"]) == 5
     assert data["rate"]["directions"] == 3 * 102
@@ -75,6 +77,14 @@ def test_a_repeated_syn_on_a_lossy_network_says_nothing_about_delay(tmp_path: Pa
     assert make_receipt({"edge": late}, CONTEXT, seed=1).suspect
     lossy = replace(METRO, links=tuple(replace(link, loss_percent=2.0) for link in METRO.links))
     assert not make_receipt({"edge": replace(late, topology=lossy)}, CONTEXT, seed=1).suspect
+
+
+def test_a_scenario_that_failed_is_suspect_with_its_error(tmp_path: Path) -> None:
+    write_demo(tmp_path, METRO)
+    result = {"ok": False, "error": "the guest stopped", "facts": {}}
+    (tmp_path / "raw/push/job-result.json").write_text(json.dumps(result))
+    receipt = make_receipt(load_run(tmp_path, METRO), CONTEXT, seed=1)
+    assert receipt.reasons == ("scenarios: push: the guest stopped",)
 
 
 def test_no_scenario_at_all_is_suspect() -> None:

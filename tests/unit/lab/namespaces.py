@@ -10,8 +10,10 @@ import ctypes
 import functools
 import os
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -80,6 +82,28 @@ def connect(left: Namespace, left_name: str, right: Namespace, right_name: str) 
     for namespace, name in ((left, left_name), (right, right_name)):
         namespace.sysctl(f"net.ipv6.conf.{name}.accept_dad", 0)
         namespace.command("ip", "link", "set", name, "up")
+    for namespace, name in ((left, left_name), (right, right_name)):
+        for _ in range(500):  # the kernel activates a link's queue some time after its carrier
+            if " state UP " in namespace.command("ip", "link", "show", name):
+                break
+            time.sleep(0.01)
+
+
+def wait_reachable(source: Namespace, target: Namespace, address: str) -> None:
+    """Return when datagrams from `source` arrive at `address` in `target`: neighbours are resolved then."""
+    with target.entered():
+        receiver = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with source.entered():
+        sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with receiver, sender:
+        receiver.bind((address, 7))
+        receiver.settimeout(0.05)
+        for _ in range(200):
+            sender.sendto(b"there?", (address, 7))
+            with suppress(TimeoutError):
+                receiver.recv(16)
+                return
+    raise AssertionError(f"{address} was not reached in 10 s")
 
 
 def _enter_private_namespaces() -> None:

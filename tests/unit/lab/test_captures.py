@@ -13,7 +13,7 @@ import pytest
 from lab.bpf import INBOUND, MULTICAST
 from lab.captures import CaptureSet
 from lab.pcap import PcapError, decode_ipv6, read_pcap
-from tests.unit.lab.namespaces import connect, isolated, new_namespace
+from tests.unit.lab.namespaces import connect, isolated, new_namespace, wait_reachable
 
 
 def _counts(path: Path) -> dict[str, dict[str, str]]:
@@ -30,6 +30,7 @@ def test_inbound_holds_every_frame_received_from_before_the_interface_exists(tmp
     connect(origin, "origin-eth0", user, "user1-eth0")
     origin.command("ip", "address", "add", "fd00::1/64", "dev", "origin-eth0", "nodad")
     user.command("ip", "address", "add", "fd00::2/64", "dev", "user1-eth0", "nodad")
+    wait_reachable(user, origin, "fd00::1")
     before_ns = time.time_ns()
     with user.entered():
         sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -48,6 +49,7 @@ def test_inbound_holds_every_frame_received_from_before_the_interface_exists(tmp
         record
         for record in frames
         if (ip := decode_ipv6(record.frame)) is not None and ip.next_header == socket.IPPROTO_UDP
+        if record.frame[56:58] == (9).to_bytes(2, "big")
     ]
     assert [int.from_bytes(record.frame[62:64], "big") for record in datagrams] == list(range(500))
     assert {record.original_length for record in datagrams} == {14 + 40 + 8 + 1000}
@@ -75,6 +77,7 @@ def test_multicast_is_seen_in_both_directions_and_unicast_is_not(tmp_path: Path)
     connect(user, "user1-eth0", router, "r-eth1")
     user.command("ip", "address", "add", "2001:db8::2/64", "dev", "user1-eth0", "nodad")
     router.command("ip", "address", "add", "2001:db8::1/64", "dev", "r-eth1", "nodad")
+    wait_reachable(user, router, "2001:db8::1")
     for namespace, interface, group in ((user, "user1-eth0", "ff3e::1"), (router, "r-eth1", "ff35::2")):
         with namespace.entered():
             sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -101,6 +104,7 @@ def test_a_full_buffer_is_counted_as_dropped_not_forgotten(tmp_path: Path) -> No
     connect(origin, "origin-eth0", user, "user1-eth0")
     origin.command("ip", "address", "add", "fd00::1/64", "dev", "origin-eth0", "nodad")
     user.command("ip", "address", "add", "fd00::2/64", "dev", "user1-eth0", "nodad")
+    wait_reachable(user, origin, "fd00::1")
     captures = CaptureSet(tmp_path / "captures.csv")
     captures.open("origin", origin.fd, tmp_path / "origin.pcap", INBOUND, receive_buffer_bytes=64 * 1024)
     with user.entered():

@@ -1,0 +1,86 @@
+"""What labs leave on the host: processes and boot folders, attributed to the processes that made them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+PREFIX = "nearcast-"
+POLL_S = 0.05
+
+
+def parents() -> dict[int, int]:
+    """Every process with its parent."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path("/proc", entry, "stat").read_text()
+            except OSError:
+                continue
+            found[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+    return found
+
+
+def descendants(root: int) -> set[int]:
+    """The processes below `root`, without itself."""
+    tree = parents()
+    found: set[int] = set()
+    fresh = {root}
+    while fresh:
+        fresh = {child for child, parent in tree.items() if parent in fresh} - found
+        found |= fresh
+    return found
+
+
+def boot_folder(process: int) -> Path | None:
+    """The boot folder a guest runs in, None when the process is no guest."""
+    try:
+        folder = Path(os.readlink(f"/proc/{process}/cwd").removesuffix(" (deleted)"))
+    except OSError:
+        return None
+    return folder if folder.name.startswith(PREFIX) and folder.parent != Path("/tmp") else None
+
+
+class Watch:
+    """Notes every process and boot folder that comes from `root` while the block runs."""
+
+    def __init__(self, root: int | None = None) -> None:
+        """`root` is a process ID, by default this process; what it runs already is not counted."""
+        self._root = os.getpid() if root is None else root
+        self._known = descendants(self._root) if root is None else set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.processes: set[int] = set()
+        self.folders: set[Path] = set()
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(POLL_S):
+            for process in descendants(self._root) - self._known:
+                folder = boot_folder(process)
+                self.processes.add(process)
+                if folder is not None:
+                    self.folders.add(folder)
+
+    def check_nothing_left(self, *, guests: bool = True) -> None:
+        """Fails when a boot folder or a process in one is still there; with `guests`, when none was seen."""
+        assert self.folders or not guests, "no guest was seen, so that nothing was checked"
+        for folder in self.folders:
+            assert not folder.exists(), f"{folder} was left behind"
+        deadline = time.monotonic() + 5
+        while left := self._left():
+            assert time.monotonic() < deadline, f"processes left behind: {left}"
+            time.sleep(POLL_S)
+
+    def _left(self) -> list[int]:
+        return [process for process in parents() if boot_folder(process) in self.folders]
