@@ -24,6 +24,8 @@ from topologies.spec import Role
 SYN_FRAME_BYTES = 94
 """Ethernet 14, IPv6 40, TCP with the options Linux sends in a SYN and in its answer 40."""
 SAMPLE_INTERVAL_S = 0.25
+HANDSHAKES = 3
+"""The shortest counts: an MLD report or a router advertisement may be on the line just then."""
 SETTLE_S = 0.05
 """After a barrier Open vSwitch still revalidates the flows it has cached in the kernel."""
 
@@ -146,7 +148,7 @@ def _measure_round_trips(testbed: Testbed, path: Path) -> None:
             for user in users:
                 edge = min(edges, key=lambda name: trees[name].distance_ms[user])
                 configured = round_trip_ms(topology, trees[edge].path(user), SYN_FRAME_BYTES, SYN_FRAME_BYTES)
-                measured = _handshake_ms(testbed, user)
+                measured = min(_handshake_ms(testbed, user) for _ in range(HANDSHAKES))
                 writer.writerow((user, edge, f"{configured:.6f}", f"{measured:.6f}"))
     if testbed.scenario.all_pairs:
         testbed.control.set_edges(None)
