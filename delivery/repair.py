@@ -11,6 +11,10 @@ import math
 LARGEST_PLAUSIBLE_LOSS = 0.3
 """An edge that misses more than this share of what was sent was absent: its count is no measure of loss."""
 
+STALE_S = 1.0
+"""A report that a lossy path has delayed (a retransmission takes TCP 0.2 s, a connection 1 s) asks for about
+as much as the answer that has gone out meanwhile; one that has seen the answer asks for far less."""
+
 
 class RepairDesk:
     """Collects requests per TOI and says which are due."""
@@ -23,8 +27,8 @@ class RepairDesk:
 
     def request(self, toi: int, symbols: int, now: float) -> None:
         """An edge lacks `symbols` of object `toi`."""
-        held_until, answer = self._answered.get(toi, (now, 0))
-        if now < held_until:
+        held_until, answer = self._answered.get(toi, (-math.inf, 0))
+        if now < held_until or (now < held_until + STALE_S and 2 * symbols > answer):
             symbols -= answer
         if symbols <= 0:
             return

@@ -22,16 +22,21 @@ class RepairWatch:
     """Counts repair requests that brought nothing (time plays no part: the back-off paces them)."""
 
     def __init__(self, limit: int = FRUITLESS_REPAIRS) -> None:
-        self._limit, self._fruitless = limit, 0
-        self._before: tuple[int, int] | None = None
+        self._limit = limit
+        self._version = 0
+        self._asked: dict[int, tuple[int, int]] = {}
 
     def asked(self, version: int, missing: Mapping[int, int]) -> bool:
-        """Note that an edge asks for `missing` symbols per TOI; True when unicast must help."""
-        now = (version, sum(missing.values()))
-        progress = self._before is None or self._before[0] != version or now[1] < self._before[1]
-        self._fruitless = 0 if progress else self._fruitless + 1
-        self._before = now
-        return self._fruitless >= self._limit
+        """Note that an edge asks for `missing` symbols per TOI; True when unicast must help.
+
+        That is when one object has been asked for `limit` times more without lacking any less.
+        """
+        if version != self._version:
+            self._version, self._asked = version, {}
+        for toi, symbols in missing.items():
+            before, fruitless = self._asked.get(toi, (symbols + 1, 0))
+            self._asked[toi] = (symbols, 0 if symbols < before else fruitless + 1)
+        return any(self._asked[toi][1] >= self._limit for toi in missing)
 
 
 async def fetch_manifest(origin_url: str, writer: Writer, public_key: Ed25519PublicKey) -> None:

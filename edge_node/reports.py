@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from edge_node.journal import Journal
 from edge_node.origin_client import OriginConnection, OriginError
@@ -21,20 +22,31 @@ def back_off_s(generator: random.Random, *, first_s: float, most_s: float) -> It
         wait_s = min(2 * wait_s, most_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Report:
+    version: int
+    complete: bool
+    missing: Mapping[int, int]
+
+    def after(self, earlier: _Report | None) -> _Report:
+        """This report, with what an earlier one that was not delivered asked for besides."""
+        if earlier is None or self.complete or earlier.complete or earlier.version != self.version:
+            return self
+        return _Report(self.version, False, {**earlier.missing, **self.missing})
+
+
 class Reporter:
-    """Sends the newest report; one that is overtaken by a newer one is not sent any more."""
+    """Sends reports one after the other; those that wait meanwhile are sent as one."""
 
     def __init__(self, origin_url: str, edge: str, seed: int, journal: Journal) -> None:
         self._url, self._edge, self._journal = origin_url, edge, journal
         self._random = random.Random(f"reports {edge} {seed}")
-        self._next: bytes | None = None
+        self._next: _Report | None = None
         self._task: asyncio.Task[None] | None = None
 
     def report(self, version: int, *, complete: bool, missing: Mapping[int, int] | None = None) -> None:
         """Report that `version` is complete, or the symbols missing per TOI."""
-        symbols = {str(toi): count for toi, count in (missing or {}).items()}
-        report = {"edge": self._edge, "version": version, "complete": complete, "missing": symbols}
-        self._next = json.dumps(report).encode()
+        self._next = _Report(version, complete, missing or {}).after(self._next)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._send())
 
@@ -47,21 +59,22 @@ class Reporter:
     async def _send(self) -> None:
         try:
             while self._next is not None:
-                body, self._next = self._next, None
-                await self._deliver(body)
+                report, self._next = self._next, None
+                await self._deliver(report)
         finally:
             self._task = None
 
-    async def _deliver(self, body: bytes) -> None:
+    async def _deliver(self, report: _Report) -> None:
         waits = back_off_s(self._random, first_s=0.5, most_s=30.0)
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(next(waits))
                 if self._next is not None:
+                    self._next = self._next.after(report)
                     return
             try:
                 async with OriginConnection(self._url) as origin:
-                    answer = await origin.post("/reports", body, "application/json")
+                    answer = await origin.post("/reports", self._body(report), "application/json")
             except OriginError as error:
                 problem = str(error)
                 continue
@@ -71,3 +84,8 @@ class Reporter:
             if answer.status < 500:
                 break
         self._journal.problem(f"{problem}; the report is given up")
+
+    def _body(self, report: _Report) -> bytes:
+        symbols = {str(toi): count for toi, count in report.missing.items()}
+        fields = {"edge": self._edge, "version": report.version, "complete": report.complete}
+        return json.dumps(fields | {"missing": symbols}).encode()

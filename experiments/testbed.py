@@ -11,6 +11,7 @@ import socket
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from experiments.control import Control
 from experiments.scenario import Mode, Scenario
@@ -157,20 +158,11 @@ class Testbed:
 
     def wait_ready(self) -> None:
         """All switches programmed, every edge that should answer healthy, every user has its address."""
-        users = set(self.topology.of_role(Role.USER))
+        users = self.topology.of_role(Role.USER)
         wanted = set(self.active_edges)
 
-        def ready(status: dict[str, object]) -> bool:
-            hosts = status.get("hosts")
-            healthy = status.get("edges_healthy")
-            if not (status.get("synced") and isinstance(hosts, dict) and isinstance(healthy, list)):
-                return False
-            routed = {
-                user
-                for user, addresses in hosts.items()
-                if any(not str(address).startswith("fe80") for address in addresses)
-            }
-            if not (users <= routed and wanted <= set(healthy)):
+        def ready(status: dict[str, Any]) -> bool:
+            if not (status.get("synced") and wanted <= set(status.get("edges_healthy", ()))):
                 return False
             return all(self.net.global_address(user) for user in users)
 

@@ -16,7 +16,7 @@ from controller.wire.frames import ICMPV6
 from controller.wire.icmpv6 import IcmpType
 from topologies.spec import Port, Role
 
-_CONTROL, _NEVER_FORWARDED, _ADMITTED = 500, 400, 300
+_CONTROL, _NEVER_FORWARDED, _ADMITTED, _UNBOUND = 500, 400, 300, 200
 _PERMITTED = 100
 
 _HOST_CONTROL = (
@@ -62,6 +62,14 @@ def _port_rules(facts: Facts, port: Port, role: Role) -> Iterator[Rule]:
     for kind in _USER_CONTROL if role is Role.USER else _HOST_CONTROL:
         match = Match(in_port=port.number, ip_proto=ICMPV6, icmpv6_type=kind)
         yield Rule(TableId.INGRESS, _CONTROL, match, Origin.CONTROL, (Punt(),))
+    if role is Role.USER:
+        # The DAD probe of an address may have been lost: its first packet claims it (RFC 6620 section 3.2.3).
+        match = Match(
+            in_port=port.number,
+            eth_dst=facts.addresses.router_macs[port.node],
+            ipv6_src=Prefix.of(facts.addresses.user_prefixes[port.node]),
+        )
+        yield Rule(TableId.INGRESS, _UNBOUND, match, Origin.CONTROL, (Punt(),))
     host = facts.addresses.hosts[port.peer]
     own_class = SourceClass.DNS if role is Role.DNS else SourceClass.INFRASTRUCTURE
     for interface in host.addresses:

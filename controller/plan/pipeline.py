@@ -54,8 +54,10 @@ PIPELINE = (
     Table(
         TableId.INGRESS,
         "What may enter by a port. Host ports: ND, RS and MLD go to the controller, other packets only from "
-        "a source bound to the port, addressed to the router's MAC. Backbone ports: only from router to "
-        "router. Packets that no router may forward end here: ND and MLD, and a hop limit of 0 or 1.",
+        "a source bound to the port, addressed to the router's MAC; the first packet from an address of a "
+        "user's prefix that nobody is bound to goes to the controller, which binds it. Backbone ports: only "
+        "from router to router. Packets that no router may forward end here: ND and MLD, and a hop limit of "
+        "0 or 1.",
         frozenset(
             {"in_port", "eth_src", "eth_dst", "ip_proto", "icmpv6_type", "hop_limit", "ipv6_src", "ipv6_dst"}
         ),

@@ -30,6 +30,7 @@ from controller.wire.nd import (
     NeighborSolicitation,
     RouterSolicitation,
     decode_nd,
+    is_nd,
 )
 from topologies.addressing import GATEWAY, plan_addresses
 from topologies.spec import Port, Role, Topology
@@ -152,8 +153,10 @@ class NetworkState:
                 message = decode_mld(frame)
                 if isinstance(message, Report):
                     self._take(self._listeners.report(now_s, port, message), effects)
-            else:
+            elif is_nd(frame):
                 self._neighbour_discovery(known, frame, effects)
+            elif frame.eth_dst == self._router_mac(known):
+                self._claim(known, frame, frame.src, effects)
         except WireError:
             return effects
         return self._settle(effects)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
-from controller.wire.frames import Frame, WireError, mac_bytes, mac_text
+from controller.wire.frames import ICMPV6, Frame, WireError, mac_bytes, mac_text
 from controller.wire.icmpv6 import IcmpType, icmp_body, icmp_message
 
 ND_HOP_LIMIT = 255
@@ -67,6 +67,16 @@ class RouterAdvertisement:
 
 
 NdMessage = NeighborSolicitation | NeighborAdvertisement | RouterSolicitation | RouterAdvertisement
+
+
+_ND_TYPES = frozenset(
+    bytes((kind,)) for kind in IcmpType if IcmpType.ROUTER_SOLICITATION <= kind <= IcmpType.REDIRECT
+)
+
+
+def is_nd(frame: Frame) -> bool:
+    """Whether a packet is one of the messages that `decode_nd` is for, valid or not."""
+    return frame.protocol == ICMPV6 and frame.payload[:1] in _ND_TYPES
 
 
 def decode_nd(frame: Frame) -> NdMessage:

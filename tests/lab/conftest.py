@@ -12,7 +12,7 @@ from lab.jobs import Job
 from lab.kernel import KernelImage, ensure_kernel
 from tests.lab.labs import Finished, Labs
 from tests.lab.lab_catalogue import makers
-from tests.lab.site import make_site
+from tests.lab.site import LARGE_BINARY_BYTES, make_site
 
 SUFFIX = "_lab"
 
@@ -30,11 +30,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def large_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same site with a larger binary."""
+    return make_site(tmp_path_factory.mktemp("large-site"), LARGE_BINARY_BYTES)
+
+
+@pytest.fixture(scope="session")
 def labs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, image: KernelImage, site: Path
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    image: KernelImage,
+    site: Path,
+    large_site: Path,
 ) -> Iterator[Labs]:
     """All labs; those that the chosen tests want run in the background from now on."""
-    known = makers(site)
+    known = makers(site, large_site)
     running = Labs(image.path, tmp_path_factory.mktemp("labs"), known)
     wanted = [
         name.removesuffix(SUFFIX)

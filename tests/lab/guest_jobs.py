@@ -77,6 +77,11 @@ def busy(out: Path, work: Path) -> None:
         time.sleep(1)
 
 
+def busy_for_a_moment(out: Path, work: Path) -> None:
+    """End after a second."""
+    time.sleep(1)
+
+
 def fails(out: Path, work: Path) -> None:
     """Raise with a message of two lines."""
     raise ValueError("the first line\n  and the second")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -44,16 +45,23 @@ def boot_folder(process: int) -> Path | None:
     return folder if folder.name.startswith(PREFIX) and folder.parent != Path("/tmp") else None
 
 
-class Watch:
-    """Notes every process and boot folder that comes from `root` while the block runs."""
+def job_folder(folder: Path) -> Path | None:
+    """Where the job of a guest with this boot folder puts its output; None while that is not known."""
+    try:
+        return Path(json.loads((folder / "job.json").read_text())["out"])
+    except (OSError, ValueError):
+        return None
 
-    def __init__(self, root: int | None = None) -> None:
-        """`root` is a process ID, by default this process; what it runs already is not counted."""
+
+class Watch:
+    """Notes every boot folder of guests below the process `root` whose output goes below `out`."""
+
+    def __init__(self, out: Path, root: int | None = None) -> None:
+        """`root` is a process ID, by default this process."""
         self._root = os.getpid() if root is None else root
-        self._known = descendants(self._root) if root is None else set()
+        self._out = out.resolve()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self.processes: set[int] = set()
         self.folders: set[Path] = set()
 
     def __enter__(self) -> Watch:
@@ -66,10 +74,10 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(POLL_S):
-            for process in descendants(self._root) - self._known:
+            for process in descendants(self._root):
                 folder = boot_folder(process)
-                self.processes.add(process)
-                if folder is not None:
+                out = job_folder(folder) if folder is not None else None
+                if folder is not None and out is not None and out.is_relative_to(self._out):
                     self.folders.add(folder)
 
     def check_nothing_left(self, *, guests: bool = True) -> None:

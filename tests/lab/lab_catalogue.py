@@ -20,8 +20,8 @@ KILLED = "edge2"
 OFF = "edge1"
 CUT_EDGE = "edge3"
 CUT = Cut("access3", CUT_EDGE, 1.0, 3.0)
-LENGTH_S = 5.0
-INTERVAL_S = 0.1
+FETCH_TIMES_S = (*(tick / 10 for tick in range(40)), *range(4, 15))
+"""Dense around the cut, then for as long as a member may take to answer a query (RFC 9777 9.3: 10 s)."""
 
 
 def topology() -> Topology:
@@ -29,8 +29,9 @@ def topology() -> Topology:
     return load("figure2")
 
 
-def makers(site: Path) -> dict[str, Callable[[Path], Job]]:
-    """The job of every lab, by name, given the folder for its output."""
+def makers(site: Path, large_site: Path) -> dict[str, Callable[[Path], Job]]:
+    """The job of every lab, by name, given the folder for its output; the lossy one publishes the large site
+    (of a small one, chance decides what a loss costs)."""
     network = topology()
     edge = Scenario(
         "edge",
@@ -50,7 +51,7 @@ def makers(site: Path) -> dict[str, Callable[[Path], Job]]:
         "other_seed": replace(silent, seed=SEED + 1),
         "central": replace(plain, mode=Mode.CENTRAL),
         "push": replace(silent, mode=Mode.PUSH),
-        "lossy": replace(silent, topology=lossy),
+        "lossy": replace(silent, topology=lossy, site=str(large_site)),
         # A slow stream, so that the kill falls into the middle of the publication.
         "killed": replace(silent, kill=(KILLED,), rate_mbps=2.0),
         "switched_off": replace(plain, off=(OFF,)),
@@ -78,8 +79,8 @@ def _steady(network: Topology) -> dict[str, list[dict[str, Any]]]:
     url = f"http://{network.service.name}/"
     return {
         user: [
-            {"page": f"{user}-{tick}", "kind": "page", "start_s": round(tick * INTERVAL_S, 3), "urls": [url]}
-            for tick in range(round(LENGTH_S / INTERVAL_S))
+            {"page": f"{user}-{number}", "kind": "page", "start_s": start_s, "urls": [url]}
+            for number, start_s in enumerate(FETCH_TIMES_S)
         ]
         for user in ("user5", "user1")
     }

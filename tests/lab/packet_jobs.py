@@ -16,7 +16,6 @@ from experiments.scenario import scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed
 from lab.bpf import INBOUND
 from lab.captures import CaptureSet
-from topologies.addressing import GATEWAY
 from topologies.namespaces import NetworkNamespace
 
 SENDER = "user1"
@@ -157,14 +156,11 @@ def _probes(testbed: Testbed) -> dict[str, Any]:
         reply = b""
         while part := connection.recv(65536):
             reply += part
-    with user.namespace.entered():
-        index = socket.if_nametoindex(testbed.topology.ports[SENDER][0].interface)
     return {
         "aaaa": [str(record.rdata) for record in answer.rr],
         "http": reply.split(b"\r\n")[0].decode(),
         "body": reply.split(b"\r\n\r\n", 1)[1].decode(),
         "ping_service_ms": _ping_ms(user.namespace, (service, 0, 0, 0)),
-        "ping_router_ms": _ping_ms(user.namespace, (str(GATEWAY), 0, 0, index)),
         "origin_by_curl": user.cmd(
             f"curl -s -o /dev/null -m 3 'http://[{testbed.plan.hosts[testbed.origin].unicast}]:8080/'; echo $?"
         ),

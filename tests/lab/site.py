@@ -7,9 +7,10 @@ from pathlib import Path
 
 FILES = 8
 BINARY_BYTES = 300_000
+LARGE_BINARY_BYTES = 3_000_000
 
 
-def make_site(folder: Path) -> Path:
+def make_site(folder: Path, binary_bytes: int = BINARY_BYTES) -> Path:
     """Write the site below `folder`; the same bytes every time."""
     chance = random.Random("site of the lab tests")
     pages = {
@@ -22,7 +23,7 @@ def make_site(folder: Path) -> Path:
     _write(folder / "stil.css", b"body { color: black }\n")
     _write(folder / "bilder/höhe 1.png", chance.randbytes(20_000))
     _write(folder / "bilder/zwei.png", chance.randbytes(1))
-    _write(folder / "video/film.mpg", chance.randbytes(BINARY_BYTES))
+    _write(folder / "video/film.mpg", chance.randbytes(binary_bytes))
     _write(folder / "leer.txt", b"")
     return folder
 

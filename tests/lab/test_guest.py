@@ -99,7 +99,7 @@ def test_result_of_an_earlier_job_is_not_taken_for_this_one(run_job: RunJob, tmp
 
 
 def test_watchdog_ends_a_job_that_never_does(run_job: RunJob, tmp_path: Path) -> None:
-    with Watch() as watch, pytest.raises(LabError) as caught:
+    with Watch(tmp_path) as watch, pytest.raises(LabError) as caught:
         run_job("busy", wall_limit_s=4)
     message = str(caught.value)
     assert "was ended after 4 s" in message
@@ -111,7 +111,7 @@ def test_watchdog_ends_a_job_that_never_does(run_job: RunJob, tmp_path: Path) ->
 
 
 def test_kernel_panic_is_reported_with_the_last_lines(run_job: RunJob, tmp_path: Path) -> None:
-    with Watch() as watch, pytest.raises(LabError) as caught:
+    with Watch(tmp_path) as watch, pytest.raises(LabError) as caught:
         run_job("dies")
     message = str(caught.value)
     assert "last words of the job" in message
@@ -127,14 +127,14 @@ def test_kernel_panic_is_reported_with_the_last_lines(run_job: RunJob, tmp_path:
 def test_cancel_ends_the_guest(image: KernelImage, tmp_path: Path) -> None:
     cancel = threading.Event()
     job = Job("tests.lab.guest_jobs:busy", {}, tmp_path / "out", wall_limit_s=60)
-    with Watch() as watch, pytest.raises(LabError, match="interrupted"):
+    with Watch(tmp_path) as watch, pytest.raises(LabError, match="interrupted"):
         run_in_guest(image.path, job, lambda text: cancel.set() if text == "running" else None, cancel)
     watch.check_nothing_left()
 
 
-def test_success_leaves_nothing_behind(run_job: RunJob) -> None:
-    with Watch() as watch:
-        assert run_job("an_hour").result.ok
+def test_success_leaves_nothing_behind(run_job: RunJob, tmp_path: Path) -> None:
+    with Watch(tmp_path) as watch:
+        assert run_job("busy_for_a_moment", clock=Clock.REAL).result.ok
     watch.check_nothing_left()
 
 

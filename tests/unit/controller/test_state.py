@@ -243,6 +243,21 @@ class TestNetworkState:
             state.packet(0.0, self.USER, self.nd("2001:db8:1::77", "ff02::1", message))
             assert len(state.facts.bindings) == expected
 
+    def test_a_first_packet_binds_an_address_whose_probe_was_lost_unless_another_port_has_it(self) -> None:
+        state = self.state()
+        address, router = IPv6Address("2001:db8:1::77"), state.addresses.router_macs["a1"]
+        service = IPv6Address(TOPOLOGY.service.address)
+
+        def packet(eth_dst: str, mac: str = MAC) -> bytes:
+            return encode_frame(Frame(mac, eth_dst, address, service, 64, 6, bytes(20)))
+
+        assert state.packet(0.0, self.USER, packet("02:00:00:00:00:55")).notes == []
+        effects = state.packet(0.0, self.USER, packet(router))
+        assert (self.events(effects), effects.sends) == (["host-learnt"], [])
+        rival = port_id(TOPOLOGY.access_port("user4"))
+        assert state.packet(1.0, rival, packet(router, "02:00:00:00:00:99")).notes == []
+        assert state.facts.bindings == (Binding(self.USER, address, MAC),)
+
     def test_an_edge_is_healthy_while_it_listens_and_its_port_is_up(self) -> None:
         state = self.state()
         assert self.events(self.join(state)) == ["member-join", "edge-healthy"]

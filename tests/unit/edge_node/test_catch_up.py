@@ -161,6 +161,25 @@ def test_reports_arrive_though_the_origin_was_away(
     assert capsys.readouterr().err == ""
 
 
+def test_reports_that_wait_are_sent_as_one(
+    site: Path, tmp_path: Path, private_key: Ed25519PrivateKey
+) -> None:
+    async def test() -> None:
+        reports: list[Report] = []
+        async with origin(site, private_key, reports) as url:
+            reporter = Reporter(url, "edge1", 1, Journal("edge1", None, as_json=False))
+            for missing in ({1: 5}, {2: 7}, {3: 2, 2: 6}):
+                reporter.report(3, complete=False, missing=missing)
+            while sum(len(report.missing) for report in reports) < 3:
+                await asyncio.sleep(0.02)
+            await reporter.close()
+        merged = {toi: count for report in reports for toi, count in report.missing.items()}
+        assert merged == {1: 5, 2: 6, 3: 2}
+        assert len(reports) <= 2
+
+    run(test)
+
+
 def test_unicast_helps_after_three_fruitless_repairs() -> None:
     watch = RepairWatch(limit=3)
     steps: list[tuple[int, Mapping[int, int]]] = [
