@@ -78,7 +78,7 @@ class Sender:
         overhead_percent: float = 0.0,
         tick_s: float = 0.001,
         collection_window_s: float = 0.45,
-        hold_off_s: float = 0.1,
+        hold_off_s: float = 0.05,
         unix_offset_s: float = 0.0,
         first_fdt_instance: int = 0,
         fdt_lifetime_s: float = 3600.0,

@@ -11,7 +11,7 @@ from threading import Event
 from experiments.runner import ENTRY, interruptible
 from experiments.scenario import Mode, Scenario
 from experiments.sites import one_page_site
-from lab.jobs import Job, LabError
+from lab.jobs import SCRATCH, Job, LabError
 from lab.run import LabKind
 from topologies.spec import Role, Topology
 
@@ -27,10 +27,11 @@ class Moment:
 def measure_start(topology: Topology, kind: LabKind, seed: int) -> list[Moment]:
     """Boot a lab, publish one page to every edge, let one user fetch it; when each step was reached.
 
-    The last moment is the end of that fetch, which was answered 200. Raises LabError otherwise.
+    The fetch, answered 200, ends before the last moment (the captures are closed after it). Raises LabError
+    otherwise.
     """
     moments: list[Moment] = []
-    with tempfile.TemporaryDirectory(prefix="nearcast-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="nearcast-bench-", dir=SCRATCH) as folder:
         site = one_page_site(Path(folder))
         user = topology.of_role(Role.USER)[0]
         url = f"http://{topology.service.name}/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,8 @@ TopologyOption = Annotated[
     str, typer.Option("--topology", "-t", help="Catalogue name (metro, figure2) or a YAML file.")
 ]
 LabOption = Annotated[
-    str, typer.Option("--lab", help="guest (default: own kernel, virtual clock), native (root), auto.")
+    str,
+    typer.Option("--lab", help="guest (own kernel, virtual clock), native (root), auto: the first usable."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Fixes all randomness.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -59,7 +61,8 @@ def run(
         list[str] | None, typer.Option(help="Kill this edge's process during the publication (repeatable).")
     ] = None,
     loss: Annotated[
-        float | None, typer.Option(min=0, max=50, help="Loss on every link, percent (backbone: default 2).")
+        float | None,
+        typer.Option(min=0, max=50, help="Loss on every link, percent."),
     ] = None,
     rate_mbps: Annotated[float, typer.Option(min=1, help="Rate of the multicast stream.")] = 100.0,
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
@@ -73,6 +76,9 @@ def run(
     if experiment not in EXPERIMENTS:
         raise UsageError(f"no experiment {experiment!r}; choose one of {', '.join(EXPERIMENTS)}")
     module = importlib.import_module(f"experiments.{experiment}")
+    for word, given in (("site", site), ("kill", kill), ("loss", loss)):
+        if given and word not in module.TAKES:
+            raise UsageError(f"--{word} means nothing to {experiment}; leave it out")
     network = load(topology)
     kind = choose_lab(lab)
     options = Options(
@@ -84,12 +90,19 @@ def run(
         rate_mbps=rate_mbps,
     )
     with _display(quiet=as_json) as (sink, note):
-        if module.NEEDS_SITE:
-            folder = prepare_site(site, sink, lambda text: note("site", text))
+        if "site" in module.TAKES:
+            folder = prepare_site(site, kind, sink, lambda text: note("site", text))
             options = replace(options, site=folder, workload=plan_fetches(folder, network, seed))
         prepare_lab(kind, sink)
     with _display(quiet=as_json) as (_, note):
-        finished = run_experiment(experiment, options, kind, results.resolve(), note)
+        finished = run_experiment(
+            experiment,
+            options,
+            kind,
+            results.resolve(),
+            note,
+            command=shlex.join(["nearcast", *sys.argv[1:]]),
+        )
     report = finished.folder / "report.html"
     if as_json:
         print((finished.folder / "summary.json").read_text())

@@ -39,7 +39,9 @@ class Control:
 
     def set_edges(self, edges: Sequence[str] | None) -> None:
         """Allow only these edges to answer (None: all); returns when the switches have it."""
-        self.request(op="policy", edges=None if edges is None else list(edges))
+        answer = self.request(op="policy", edges=None if edges is None else list(edges))
+        if not answer.get("ok"):
+            raise ControlError(f"controller: policy refused: {answer.get('error', 'no reason given')}")
 
     def wait_until(
         self,

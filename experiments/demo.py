@@ -7,8 +7,7 @@ from dataclasses import replace
 from experiments.options import Options
 from experiments.scenario import Mode, Scenario
 
-SUMMARY = "edges against a central cloud and unicast push: C1, C2, C3, C5, C8, C10"
-NEEDS_SITE = True
+TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
 
 
 def scenarios(options: Options) -> list[Scenario]:
@@ -19,7 +18,7 @@ def scenarios(options: Options) -> list[Scenario]:
     edge = Scenario(
         "edge",
         Mode.EDGE,
-        options.topology,
+        options.network,
         options.seed,
         site=str(options.site),
         workload=options.workload,

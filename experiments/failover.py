@@ -6,8 +6,7 @@ from experiments.options import Options
 from experiments.scenario import Cut, Mode, Scenario
 from topologies.spec import Role
 
-SUMMARY = "an edge's link breaks under load and comes back: which edge answers, how long is the gap: C15"
-NEEDS_SITE = True
+TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
 INTERVAL_S = 0.05
 LENGTH_S = 6.0
 CUT_S = 2.0
@@ -16,7 +15,7 @@ MEND_S = 4.0
 
 def scenarios(options: Options) -> list[Scenario]:
     """The users of the first edge's access switch fetch one small page every 50 ms."""
-    topology = options.topology
+    topology = options.network
     edge = next(edge for edge in topology.of_role(Role.EDGE) if edge not in options.off)
     switch = topology.ports[edge][0].peer
     users = [port.peer for port in topology.ports[switch] if topology.role(port.peer) is Role.USER]
@@ -37,6 +36,7 @@ def scenarios(options: Options) -> list[Scenario]:
             site=str(options.site),
             workload=fetches,
             off=options.off,
+            kill=options.kill,
             cuts=(Cut(switch, edge, CUT_S, MEND_S),),
             rate_mbps=options.rate_mbps,
         )

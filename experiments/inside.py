@@ -1,4 +1,4 @@
-"""What happens in one lab run: the entry point of the job, step by step (DESIGN.md 8 names the files)."""
+"""What happens in one lab run: the entry point of the job, step by step (docs/architecture.md names the files)."""
 
 from __future__ import annotations
 

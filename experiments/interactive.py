@@ -30,6 +30,7 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
             progress(f"publishing {plan.site}")
             testbed.publish_and_wait(Path(plan.site))
         progress(f"ready: try `user1 curl -sI http://{plan.topology.service.name}/`, `help`, `exit`")
+        os.environ["OVS_RUNDIR"] = str(testbed.openvswitch.folder)
         _own_terminal()
         Prompt(testbed.net)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from experiments.options import Options
 from experiments.scenario import Mode, Scenario
 
-SUMMARY = "measured against configured round trip of every user to every edge: C1"
-NEEDS_SITE = False
+TAKES = frozenset({"off"})
 
 
 def scenarios(options: Options) -> list[Scenario]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from topologies.spec import Topology
 class Options:
     """`site` is the directory to publish; `workload` what each user fetches; `off` edges switched off;
     `kill` edges killed in the middle of the publication; `loss_percent` loss on every link (None: as the
-    topology says)."""
+    topology says); `rate_mbps` the rate of the multicast stream."""
 
     topology: Topology
     seed: int
@@ -24,3 +24,14 @@ class Options:
     kill: tuple[str, ...] = ()
     loss_percent: float | None = None
     rate_mbps: float = 100.0
+
+    @property
+    def network(self) -> Topology:
+        """The topology with the loss asked for on every link, in each direction."""
+        return self.topology if self.loss_percent is None else with_loss(self.topology, self.loss_percent)
+
+
+def with_loss(topology: Topology, loss_percent: float) -> Topology:
+    """The same network with this loss on every link, in each direction."""
+    links = tuple(replace(link, loss_percent=loss_percent) for link in topology.links)
+    return replace(topology, links=links)

@@ -9,6 +9,8 @@ from typing import Any
 from delivery.tree import walk
 from experiments.sites import SiteError, default_site
 from experiments.workload import Page, SiteMap, map_site, plan_workload
+from lab.doctor import examine
+from lab.jobs import LabError
 from lab.progress import Progress, ProgressSink
 from lab.run import LabKind
 from origin.catalogue import read_catalogue
@@ -24,9 +26,12 @@ class UsageError(ValueError):
 
 
 def choose_lab(word: str) -> LabKind:
-    """`guest`, `native`, or `auto` for the guest. Raises UsageError."""
+    """`guest`, `native`, or `auto` for the first that is usable. Raises UsageError, LabError."""
     if word == "auto":
-        return LabKind.GUEST
+        report = examine()
+        if report.lab is None:
+            raise LabError(report.conclusion)
+        return LabKind(report.lab)
     try:
         return LabKind(word)
     except ValueError:
@@ -39,16 +44,20 @@ def choose_edges(topology: Topology, names: Sequence[str], option: str) -> tuple
     for name in names:
         if name not in edges:
             raise UsageError(f"{option} {name}: no such edge in {topology.name}; it has {', '.join(edges)}")
+    if set(names) == set(edges):
+        raise UsageError(f"{option}: these are all edges of {topology.name}; leave at least one")
     return tuple(dict.fromkeys(names))
 
 
-def prepare_site(site: Path | None, progress: ProgressSink, note: Callable[[str], None]) -> Path:
+def prepare_site(
+    site: Path | None, kind: LabKind, progress: ProgressSink, note: Callable[[str], None]
+) -> Path:
     """The site to publish: the person's folder, read once to find out what is wrong with it, or the
     default one. Raises SiteError, and UsageError for a folder no lab can see."""
     if site is None:
         return default_site(progress)
     folder = site.resolve()
-    if any(folder.is_relative_to(hidden) for hidden in HIDDEN_IN_GUEST):
+    if kind is LabKind.GUEST and any(folder.is_relative_to(hidden) for hidden in HIDDEN_IN_GUEST):
         raise UsageError(
             f"--site {site}: the guest has its own {', '.join(HIDDEN_IN_GUEST)}; copy the site elsewhere"
         )

@@ -36,11 +36,17 @@ class Run:
 
 
 def run_experiment(
-    name: str, options: Options, kind: LabKind, results: Path, progress: Callable[[str, str], None]
+    name: str,
+    options: Options,
+    kind: LabKind,
+    results: Path,
+    progress: Callable[[str, str], None],
+    *,
+    command: str,
 ) -> Run:
     """Run every scenario of experiment `name` and analyse what they left.
 
-    `progress` receives (scenario, what it does now). Raises LabError when a scenario failed; the folder
+    `progress` receives (scenario, what it does now); `command` is how a person repeats this. Raises LabError when a scenario failed; the folder
     then holds its console and traceback.
     """
     module = importlib.import_module(f"experiments.{name}")
@@ -55,7 +61,7 @@ def run_experiment(
         "clock": str(kind.clock),
         "commit": _commit(),
         "wall": {"scenarios_s": walls, "labs_s": round(labs_s, 3)},
-        "command": f"nearcast run {name} --topology {options.topology.name} --seed {options.seed}",
+        "command": command,
         "off": list(options.off),
     }
     summary = analyse(folder, options.topology, name, seed=options.seed, context=context)

@@ -18,7 +18,7 @@ from experiments.runner import interruptible
 from experiments.scenario import Mode, Scenario
 from experiments.sites import one_page_site
 from lab.cache import cache_dir
-from lab.jobs import Clock, Job
+from lab.jobs import SCRATCH, Clock, Job
 from lab.progress import progress_display
 from topologies.files import load
 
@@ -27,11 +27,11 @@ def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
     """Run a lab with the Mininet prompt on this terminal until `exit` or `down`; 0 when it ended so."""
     network = load(topology)
     kind = choose_lab(lab)
-    with tempfile.TemporaryDirectory(prefix="nearcast-up-") as folder:
+    with tempfile.TemporaryDirectory(prefix="nearcast-up-", dir=SCRATCH) as folder:
         with progress_display(sys.stderr) as sink:
             content = one_page_site(Path(folder))
             if site is not None:
-                content = prepare_site(site, sink, lambda text: print(text, file=sys.stderr))
+                content = prepare_site(site, kind, sink, lambda text: print(text, file=sys.stderr))
             prepare_lab(kind, sink)
         scenario = Scenario("up", Mode.EDGE, network, seed, site=str(content))
         job = Job(

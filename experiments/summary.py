@@ -19,7 +19,7 @@ FILE_NAME = "summary.json"
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of a run (DESIGN.md 8)."""
+    """The result of a run (docs/results.md)."""
 
     experiment: str
     topology: str

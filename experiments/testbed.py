@@ -57,7 +57,7 @@ class Testbed:
         self.work = work
         self.raw = raw
         self.processes = ProcessTable(raw / "logs")
-        self.openvswitch = OpenVSwitch(work / "ovs", f"tcp:[::1]:{CONTROLLER_PORT}")
+        self.openvswitch = OpenVSwitch(work / "ovs", raw / "logs", f"tcp:[::1]:{CONTROLLER_PORT}")
         self.net = LabNet(self.topology, self.openvswitch, seed=scenario.seed)
         self.plan = self.net.plan
         self.control = Control(work / "controller.sock")
@@ -105,6 +105,7 @@ class Testbed:
                 "edges": None,
             },
             "listen": ["::1", CONTROLLER_PORT],
+            "seed": self.scenario.seed,
             "control_socket": str(self.work / "controller.sock"),
             "event_log": str(self.raw / "controller.jsonl"),
         }

@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Clock(StrEnum):
-    """Which time the lab runs on (DESIGN.md 3)."""
+    """Which time the lab runs on (docs/lab.md)."""
 
     VIRTUAL = "virtual"
     REAL = "real"
@@ -57,6 +57,8 @@ class LabError(RuntimeError):
     """A lab could not run its job. The message is one line: what, where, what to do."""
 
 
+SCRATCH = "/var/tmp"
+"""Where files for a lab are made: the guest covers /run and /dev, so TMPDIR may be out of its sight."""
 WATCH_INTERVAL_S = 0.1
 RESULT_FILE = "job-result.json"
 CHECKOUT = Path(__file__).resolve().parent.parent

@@ -44,7 +44,7 @@ def run_natively(job: Job, progress: Progress, cancel: threading.Event) -> JobRe
     if os.geteuid() != 0:
         raise LabError("the native lab needs root: run it with sudo, or use --lab guest")
     if job.clock is Clock.VIRTUAL:
-        raise LabError("the native lab has the real clock only: use --clock real, or --lab guest")
+        raise LabError("the native lab has the real clock only; the virtual one needs --lab guest")
     started = time.monotonic()
     clear_result(job.out)
     work = Path(tempfile.mkdtemp(prefix="nearcast-", dir="/dev/shm"))

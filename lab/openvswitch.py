@@ -22,14 +22,15 @@ class OpenVSwitchError(RuntimeError):
 class OpenVSwitch:
     """ovsdb-server and ovs-vswitchd with everything they write below `folder`."""
 
-    def __init__(self, folder: Path, controller: str = "tcp:[::1]:6653") -> None:
-        """`controller` is the OpenFlow connection every bridge gets."""
+    def __init__(self, folder: Path, logs: Path, controller: str = "tcp:[::1]:6653") -> None:
+        """Logs go to `logs`; `controller` is the OpenFlow connection every bridge gets."""
         self.folder = folder
+        self.logs = logs
         self.controller = controller
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._env = os.environ | {
             "OVS_RUNDIR": str(folder),
-            "OVS_LOGDIR": str(folder),
+            "OVS_LOGDIR": str(logs),
             "OVS_DBDIR": str(folder),
             "OVS_SYSCONFDIR": str(folder),
         }
@@ -42,6 +43,7 @@ class OpenVSwitch:
     def start(self) -> None:
         """Start both daemons and wait until they answer. Raises OpenVSwitchError."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         database = self.folder / "conf.db"
         self._run("ovsdb-tool", "create", str(database), str(SCHEMA))
         self._daemons.append(
@@ -97,10 +99,10 @@ class OpenVSwitch:
 
     def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         name = Path(program).name
-        log = (self.folder / f"{name}.log").open("wb")
+        log = (self.logs / f"{name}.console.log").open("wb")
         try:
             return subprocess.Popen(
-                [program, *arguments, "--log-file=" + str(self.folder / f"{name}.full.log"), "-vconsole:off"],
+                [program, *arguments, f"--log-file={self.logs / name}.log", "-vconsole:off"],
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -124,5 +126,5 @@ class OpenVSwitch:
             ) from None
         if result.returncode != 0:
             detail = result.stderr.strip().splitlines()[-1:] or ["no message"]
-            raise OpenVSwitchError(f"Open vSwitch: {command[0]} failed: {detail[0]} (logs: {self.folder})")
+            raise OpenVSwitchError(f"Open vSwitch: {command[0]} failed: {detail[0]} (logs: {self.logs})")
         return result.stdout

@@ -15,7 +15,7 @@ from lab.progress import ProgressSink, silent
 
 
 class LabKind(StrEnum):
-    """Where a topology runs (DESIGN.md 3)."""
+    """Where a topology runs (docs/lab.md)."""
 
     GUEST = "guest"
     NATIVE = "native"
@@ -36,7 +36,7 @@ class LabKind(StrEnum):
         return len(os.sched_getaffinity(0)) if self is LabKind.GUEST else 1
 
     def run(self, job: Job, progress: Progress, cancel: Event) -> JobResult:
-        """Run one job. Raises LabError, also when `cancel` was set meanwhile."""
+        """Run one job. Raises LabError, also when `cancel` was set meanwhile, and KernelError."""
         if self is LabKind.GUEST:
             return run_in_guest(ensure_kernel().path, job, progress, cancel)
         return run_natively(job, progress, cancel)

@@ -1,4 +1,4 @@
-"""The address plan: a pure function from a topology to every fixed address in it (DESIGN.md 4).
+"""The address plan: a pure function from a topology to every fixed address in it (docs/topologies.md).
 
 Users take their addresses by SLAAC (RFC 4862) and so have none here; routers have link-local
 addresses only (RFC 7404): `fe80::1` towards hosts.

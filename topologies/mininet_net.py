@@ -95,6 +95,12 @@ class LabSwitch(OVSSwitch):
         """Mininet raises the loopback interface this way; `LabNet.build` does it over netlink."""
         return ""
 
+    def dpctl(self, *args: str) -> str:
+        """`ovs-ofctl ARGS[0] SWITCH ARGS[1:]…`, e.g. `dump-flows`; what it printed."""
+        command = ["ovs-ofctl", "-O", "OpenFlow14", args[0], self.name, *args[1:]]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        return result.stdout + result.stderr
+
     def terminate(self) -> None:
         """Nothing to end: the bridge goes with the lab's Open vSwitch."""
 

@@ -1,1 +1,1 @@
-"""The claims (DESIGN.md 2): pure functions from the records of a run to numbers and verdicts."""
+"""The claims (docs/results.md): pure functions from the records of a run to numbers and verdicts."""

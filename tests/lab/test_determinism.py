@@ -24,5 +24,3 @@ def test_two_runs_with_one_seed_are_identical(edge_lab: Finished, again_lab: Fin
 def test_another_seed_gives_another_run(edge_lab: Finished, other_seed_lab: Finished) -> None:
     first, other = content(edge_lab), content(other_seed_lab)
     assert first["controller.jsonl"] != other["controller.jsonl"]
-
-

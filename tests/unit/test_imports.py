@@ -1,4 +1,4 @@
-"""Who may import whom (docs/architecture.md, DESIGN.md 7), how large a module is, what it may be called."""
+"""Who may import whom (docs/architecture.md), how large a module is, what it may be called."""
 
 import ast
 import sys

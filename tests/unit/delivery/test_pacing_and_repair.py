@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from delivery.pacing import Pacer, frame_bytes
-from delivery.repair import LossEstimate, RepairDesk
+from delivery.repair import STALE_S, LossEstimate, RepairDesk
 
 
 def test_frames_are_counted_whole() -> None:
@@ -55,8 +55,20 @@ def test_reports_that_crossed_the_answer_are_not_answered_again() -> None:
     desk.answered(7, started_at=2.0, now=2.01)
     desk.request(7, 10, 2.04)
     assert desk.next_deadline() is None
-    desk.request(7, 10, 2.05)
-    assert desk.take(2.15) == (7, 10)
+    desk.request(7, 5, 2.05)
+    assert desk.take(2.15) == (7, 5)
+
+
+def test_a_report_that_a_lossy_path_delayed_is_told_from_one_that_saw_the_answer() -> None:
+    desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
+    desk.answering(7, 100)
+    desk.answered(7, started_at=2.0, now=2.1)
+    desk.request(7, 90, 2.6)
+    assert desk.next_deadline() is None
+    desk.request(7, 8, 2.6)
+    assert desk.take(2.7) == (7, 8)
+    desk.request(7, 90, 2.1 + STALE_S)
+    assert desk.take(4.0) == (7, 90)
 
 
 def test_answers_make_up_for_their_own_loss() -> None:
