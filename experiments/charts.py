@@ -49,7 +49,7 @@ def distributions(row: Sequence[Any], scenarios: Mapping[str, ScenarioRecords]) 
             )
         everything = [value for found in values.values() for value in found]
         if everything and min(everything) > 0 and max(everything) / min(everything) > _WIDE_RANGE:
-            axes.set_xscale("log")
+            _plain_logarithmic(axes)
         else:
             axes.set_xlim(left=0)
         axes.set_ylim(0, 1.02)
@@ -57,6 +57,16 @@ def distributions(row: Sequence[Any], scenarios: Mapping[str, ScenarioRecords]) 
         axes.set_xlabel("ms")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     row[0].set_ylabel("share of page loads")
+
+
+def _plain_logarithmic(axes: Any) -> None:
+    """A logarithmic horizontal axis marked 1, 2, 5, 10 … in plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def throughput(axes: Any, scenarios: Mapping[str, ScenarioRecords]) -> None:
