@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.options import Options, with_loss
+from experiments.options import Options, edge_scenario, with_loss
 from experiments.scenario import Mode, Scenario
 
 TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
@@ -14,16 +14,7 @@ LOSS_PERCENT = 2.0
 def scenarios(options: Options) -> list[Scenario]:
     """Multicast and push over the network as it is, multicast with loss on every link (`loss_percent`)."""
     loss = LOSS_PERCENT if options.loss_percent is None else options.loss_percent
-    edge = Scenario(
-        "edge",
-        Mode.EDGE,
-        options.topology,
-        options.seed,
-        site=str(options.site),
-        off=options.off,
-        kill=options.kill,
-        rate_mbps=options.rate_mbps,
-    )
+    edge = replace(edge_scenario(options), topology=options.topology, workload={})
     return [
         edge,
         replace(edge, name="push", mode=Mode.PUSH, kill=()),

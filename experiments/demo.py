@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.options import Options
+from experiments.options import Options, edge_scenario
 from experiments.scenario import Mode, Scenario
 
 TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
@@ -15,17 +15,7 @@ def scenarios(options: Options) -> list[Scenario]:
 
     The longest comes first, so that two labs side by side end at about the same time.
     """
-    edge = Scenario(
-        "edge",
-        Mode.EDGE,
-        options.network,
-        options.seed,
-        site=str(options.site),
-        workload=options.workload,
-        off=options.off,
-        kill=options.kill,
-        rate_mbps=options.rate_mbps,
-    )
+    edge = edge_scenario(options)
     return [
         replace(edge, name="push", mode=Mode.PUSH, workload={}, kill=()),
         edge,

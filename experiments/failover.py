@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from experiments.options import Options
-from experiments.scenario import Cut, Mode, Scenario
+from dataclasses import replace
+
+from experiments.options import Options, edge_scenario
+from experiments.scenario import Cut, Scenario
 from topologies.spec import Role
 
 TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
@@ -27,17 +29,5 @@ def scenarios(options: Options) -> list[Scenario]:
         ]
         for user in users
     }
-    return [
-        Scenario(
-            "edge",
-            Mode.EDGE,
-            topology,
-            options.seed,
-            site=str(options.site),
-            workload=fetches,
-            off=options.off,
-            kill=options.kill,
-            cuts=(Cut(switch, edge, CUT_S, MEND_S),),
-            rate_mbps=options.rate_mbps,
-        )
-    ]
+    cut = Cut(switch, edge, CUT_S, MEND_S)
+    return [replace(edge_scenario(options), workload=fetches, cuts=(cut,))]

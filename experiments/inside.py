@@ -1,4 +1,4 @@
-"""What happens in one lab run: the entry point of the job, step by step (docs/architecture.md names the files)."""
+"""What happens in one lab run, step by step: the job's entry (docs/architecture.md names the files)."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.scenario import Mode, Scenario
 from topologies.spec import Topology
 
 
@@ -29,6 +30,21 @@ class Options:
     def network(self) -> Topology:
         """The topology with the loss asked for on every link, in each direction."""
         return self.topology if self.loss_percent is None else with_loss(self.topology, self.loss_percent)
+
+
+def edge_scenario(options: Options) -> Scenario:
+    """The scenario most experiments begin with: edges, multicast, the users' fetches."""
+    return Scenario(
+        "edge",
+        Mode.EDGE,
+        options.network,
+        options.seed,
+        site=str(options.site),
+        workload=options.workload,
+        off=options.off,
+        kill=options.kill,
+        rate_mbps=options.rate_mbps,
+    )
 
 
 def with_loss(topology: Topology, loss_percent: float) -> Topology:

@@ -46,8 +46,8 @@ def run_experiment(
 ) -> Run:
     """Run every scenario of experiment `name` and analyse what they left.
 
-    `progress` receives (scenario, what it does now); `command` is how a person repeats this. Raises LabError when a scenario failed; the folder
-    then holds its console and traceback.
+    `progress` receives (scenario, what it does now); `command` is how a person repeats this. Raises
+    LabError when a scenario failed; the folder then holds its console and traceback.
     """
     module = importlib.import_module(f"experiments.{name}")
     scenarios: list[Scenario] = module.scenarios(options)

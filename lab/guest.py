@@ -7,41 +7,27 @@ times slower); a second lab takes the next CPU.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
 import mmap
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from lab.cache import cache_dir
-from lab.console import Console, Progress
-from lab.jobs import (
-    CHECKOUT,
-    Clock,
-    Job,
-    JobResult,
-    LabError,
-    clear_result,
-    description,
-    read_result,
-    wait_for_end,
-)
+from lab.console import Progress
+from lab.jobs import CHECKOUT, Clock, Job, JobResult, LabError, description
+from lab.supervision import run_lab
 
 EPOCH_NS = 1_767_225_600_000_000_000
 """The guest's wall clock at boot under the virtual clock: 2026-01-01T00:00:00Z, the same in every run."""
 ADDR_NO_RANDOMIZE = 0x0040000
-PR_SET_PDEATHSIG = 1
 GUEST_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -51,26 +37,25 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.E
     Raises LabError when the guest crashed or the watchdog ended it (with its last console lines) and when
     `cancel` was set; whatever happens, no process and no file is left behind.
     """
-    started = time.monotonic()
-    clear_result(job.out)
     with _boot_folder() as folder, _cpu() as cpu:
         _write_boot_files(folder, job)
-        guest = _spawn(_command(kernel, job), job, folder, cpu)
-        console = Console(job.out / "console.log", progress)
-        reader = threading.Thread(target=console.read, args=(guest.stdout,), daemon=True)
-        reader.start()
-        try:
-            wait_for_end(guest, job, cancel, "the guest", console.tail)
-        finally:
-            _kill(guest)
-        reader.join(5)
-    result = read_result(job.out)
-    if result is None:
-        raise LabError(
-            f"the guest ended with status {guest.returncode} before job {job.entry} finished; "
-            f"its last lines: {console.tail()} (console: {job.out / 'console.log'})"
+
+        def prepare() -> None:
+            ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
+            os.sched_setaffinity(0, {cpu})
+
+        environment = {"TMPDIR": str(folder), "HOME": str(folder), "PATH": GUEST_PATH}
+        environment["NEARCAST_SEED"] = str(job.seed)
+        return run_lab(
+            _command(kernel, job),
+            job,
+            progress,
+            cancel,
+            what="the guest",
+            environment=environment,
+            folder=folder,
+            prepare=prepare,
         )
-    return replace(result, wall_s=time.monotonic() - started)
 
 
 def _command(kernel: Path, job: Job) -> list[str]:
@@ -119,44 +104,26 @@ def _write_boot_files(folder: Path, job: Job) -> None:
     init.chmod(0o755)
 
 
-def _spawn(command: list[str], job: Job, folder: Path, cpu: int) -> subprocess.Popen[bytes]:
-    """Start the guest, pinned, with its memory file in `folder`; it dies with this process."""
-    libc = ctypes.CDLL(None)
-
-    def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.personality(ADDR_NO_RANDOMIZE)
-        os.sched_setaffinity(0, {cpu})
-
-    environment = {"TMPDIR": str(folder), "HOME": str(folder), "PATH": GUEST_PATH}
-    environment["NEARCAST_SEED"] = str(job.seed)
-    return subprocess.Popen(
-        command,
-        stdin=None if job.interactive else subprocess.DEVNULL,
-        stdout=None if job.interactive else subprocess.PIPE,
-        stderr=None if job.interactive else subprocess.STDOUT,
-        env=environment,
-        cwd=folder,
-        start_new_session=not job.interactive,
-        preexec_fn=prepare,
-    )
-
-
-def _kill(guest: subprocess.Popen[bytes]) -> None:
-    """End the guest; its address-space helpers die with it."""
-    if guest.poll() is None:
-        guest.kill()
-        guest.wait()
-
-
-@contextmanager
+@contextlib.contextmanager
 def _boot_folder() -> Iterator[Path]:
     """A private folder for the memory file and boot files, where memory can be mapped executable."""
-    folder = Path(tempfile.mkdtemp(prefix="nearcast-", dir=memory_folder()))
+    place = memory_folder()
+    _sweep(Path(place))
+    folder = Path(tempfile.mkdtemp(prefix=f"nearcast-{os.getpid()}-", dir=place))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what this user's labs left that were killed before they could."""
+    for folder in place.glob("nearcast-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
+            with contextlib.suppress(FileNotFoundError):
+                if folder.stat().st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def memory_folder() -> str:
@@ -181,7 +148,7 @@ def _maps_executable(folder: str) -> bool:
         return False
 
 
-@contextmanager
+@contextlib.contextmanager
 def _cpu() -> Iterator[int]:
     """A CPU that no other guest of this user holds, or the first one when all are taken."""
     cpus = sorted(os.sched_getaffinity(0))

@@ -6,11 +6,6 @@ The same job runs in the guest and natively; only how the surrounding lab is mad
 from __future__ import annotations
 
 import json
-import math
-import subprocess
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -59,7 +54,6 @@ class LabError(RuntimeError):
 
 SCRATCH = "/var/tmp"
 """Where files for a lab are made: the guest covers /run and /dev, so TMPDIR may be out of its sight."""
-WATCH_INTERVAL_S = 0.1
 RESULT_FILE = "job-result.json"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -82,29 +76,6 @@ def clear_result(out: Path) -> None:
     """Make the folder, without the result of an earlier job."""
     out.mkdir(parents=True, exist_ok=True)
     (out / RESULT_FILE).unlink(missing_ok=True)
-
-
-def wait_for_end(
-    process: subprocess.Popen[bytes], job: Job, cancel: threading.Event, what: str, tail: Callable[[], str]
-) -> None:
-    """Wait for a lab's process: the watchdog on the wall clock, and the way out for the person outside.
-
-    Raises LabError when the limit passed or `cancel` was set; ending the process is the caller's part.
-    """
-    deadline = math.inf if job.interactive else time.monotonic() + job.wall_limit_s
-    while True:
-        try:
-            process.wait(WATCH_INTERVAL_S)
-            return
-        except subprocess.TimeoutExpired:
-            pass
-        if cancel.is_set():
-            raise LabError(f"{what} was interrupted (job {job.entry})")
-        if time.monotonic() > deadline:
-            raise LabError(
-                f"{what} was ended after {job.wall_limit_s:.0f} s of wall time (job {job.entry}, output in "
-                f"{job.out}); its last lines: {tail()}"
-            )
 
 
 def write_result(out: Path, result: JobResult) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.kernel import KernelImage
+from tests.lab.site import FILES, LARGE_BINARY_BYTES, make_site
 from tests.lab.terminal import nearcast
 
 AS_ORDINARY_USER = (
@@ -89,7 +90,7 @@ def test_folders_that_cannot_be_published(tmp_path: Path) -> None:
 
 def awkward_site(folder: Path) -> Path:
     """Names with spaces, unicode and dots, links that lead out, and what is no file at all."""
-    folder.mkdir()
+    make_site(folder, LARGE_BINARY_BYTES)
     (folder / "index.html").write_text('<img src="a%20b.png">')
     (folder / "a b.png").write_bytes(bytes(range(256)) * 40)
     (folder / "..two dots..html").write_text("<p>dots</p>")
@@ -124,5 +125,5 @@ def test_two_runs_at_once_of_an_awkward_site_as_an_ordinary_user(tmp_path: Path,
     for folder in folders:
         assert (folder / "report.html").stat().st_size > 1000
     published = json.loads((folders[0] / "raw/edge/publish.json").read_text())
-    assert published["files"] == 6
+    assert published["files"] == FILES + 5
     assert image.path.exists()
