@@ -24,7 +24,7 @@ test: bootstrap ## lint, types, unit, property and golden tests, then the lab te
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 	@$(PY) -m lab.kernel
 	$(PY) -m pytest tests/lab
 

@@ -14,8 +14,8 @@ from experiments.testbed import Testbed
 from lab.inside import progress
 
 
-def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
-    """Start the testbed, publish the site if there is one, and hand over the terminal."""
+def run(out: Path, work: Path, scenario: dict[str, Any], commands: str | None) -> None:
+    """Start the testbed, publish the site if there is one, and hand over the terminal; or run `commands`."""
     from topologies.mininet_cli import Prompt
 
     plan = scenario_from_json(scenario)
@@ -31,8 +31,13 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
             testbed.publish_and_wait(Path(plan.site))
         progress(f"ready: try `user1 curl -sI http://{plan.topology.service.name}/`, `help`, `exit`")
         os.environ["OVS_RUNDIR"] = str(testbed.openvswitch.folder)
-        _own_terminal()
-        Prompt(testbed.net)
+        if commands is None:
+            _own_terminal()
+            Prompt(testbed.net)
+        else:
+            script = work / "commands"
+            script.write_text(commands)
+            Prompt(testbed.net, script=str(script))
 
 
 def _own_terminal() -> None:

@@ -24,7 +24,10 @@ from topologies.files import load
 
 
 def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
-    """Run a lab with the Mininet prompt on this terminal until `exit` or `down`; 0 when it ended so."""
+    """Run a lab with the Mininet prompt on this terminal until `exit` or `down`; 0 when it ended so.
+
+    Without a terminal, standard input is read to its end first and run as the prompt's commands.
+    """
     network = load(topology)
     kind = choose_lab(lab)
     with tempfile.TemporaryDirectory(prefix="nearcast-up-", dir=SCRATCH) as folder:
@@ -36,7 +39,7 @@ def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
         scenario = Scenario("up", Mode.EDGE, network, seed, site=str(content))
         job = Job(
             "experiments.interactive:run",
-            {"scenario": scenario.to_json()},
+            {"scenario": scenario.to_json(), "commands": _piped_commands()},
             Path(folder, "out"),
             clock=Clock.REAL,
             seed=seed,
@@ -64,6 +67,13 @@ def down(timeout_s: float = 10.0) -> list[int]:
             time.sleep(0.05)
         ended.append(process)
     return ended
+
+
+def _piped_commands() -> str | None:
+    """What is to be typed at the prompt when no person sits at standard input; None when one does."""
+    if os.isatty(0):
+        return None
+    return sys.stdin.read() if sys.stdin is not None else ""
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import signal
 import subprocess
 import threading
@@ -47,7 +48,7 @@ def run_lab(
     terminal = job.interactive
     process = subprocess.Popen(
         command,
-        stdin=None if terminal else subprocess.DEVNULL,
+        stdin=None if terminal and os.isatty(0) else subprocess.DEVNULL,
         stdout=None if terminal else subprocess.PIPE,
         stderr=None if terminal else subprocess.STDOUT,
         env=dict(environment),

@@ -4,8 +4,8 @@ set -eu
 cd "$(dirname "$0")/.."
 export UV_CUSTOM_COMPILE_COMMAND="make lock"
 .venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --python-version 3.11 \
-    --default-index https://pypi.org/simple --no-emit-index-url --no-config \
+    --no-emit-index-url --no-config \
     --all-extras pyproject.toml scripts/installer.in -o requirements.lock
 .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
-    --default-index https://pypi.org/simple --no-emit-index-url --no-config \
+    --no-emit-index-url --no-config \
     --constraints requirements.lock scripts/installer.in -o scripts/installer.lock

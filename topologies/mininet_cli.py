@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mininet.cli import CLI
@@ -31,6 +32,18 @@ class Prompt(CLI):
             status = self.mn[name].interact(command)
             if status:
                 print(f"(exit status {status})")
+
+    def do_source(self, line: str) -> None:
+        """`source FILE`: run the commands of a file up to its end or its `exit`."""
+        try:
+            commands = Path(line.strip()).read_text().splitlines()
+        except OSError as error:
+            print(f"cannot read {line.strip()}: {error.strerror}")
+            return
+        for command in commands:
+            print(self.prompt + command, flush=True)
+            if self.onecmd(command):
+                return
 
     def do_pingall(self, _line: str) -> None:
         """Ping over IPv6: the service from every user, every other user from the first one."""

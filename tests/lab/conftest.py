@@ -10,8 +10,8 @@ import pytest
 
 from lab.jobs import Job
 from lab.kernel import KernelImage, ensure_kernel
-from tests.lab.labs import Finished, Labs
 from tests.lab.lab_catalogue import makers
+from tests.lab.labs import Finished, Labs
 from tests.lab.site import LARGE_BINARY_BYTES, make_site
 
 SUFFIX = "_lab"

@@ -54,15 +54,17 @@ def job_folder(folder: Path) -> Path | None:
 
 
 class Watch:
-    """Notes every boot folder of guests below the process `root` whose output goes below `out`."""
+    """Notes every boot folder of guests below the process `root`."""
 
-    def __init__(self, out: Path, root: int | None = None) -> None:
-        """`root` is a process ID, by default this process."""
+    def __init__(self, out: Path | None = None, *, root: int | None = None) -> None:
+        """`root` is a process ID, by default this process; with `out`, only guests whose output goes below it
+        count."""
         self._root = os.getpid() if root is None else root
-        self._out = out.resolve()
+        self._out = Path("/") if out is None else out.resolve()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self.folders: set[Path] = set()
+        self.outs: set[Path] = set()
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -79,6 +81,7 @@ class Watch:
                 out = job_folder(folder) if folder is not None else None
                 if folder is not None and out is not None and out.is_relative_to(self._out):
                     self.folders.add(folder)
+                    self.outs.add(out)
 
     def check_nothing_left(self, *, guests: bool = True) -> None:
         """Fails when a boot folder or a process in one is still there; with `guests`, when none was seen."""

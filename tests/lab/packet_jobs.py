@@ -141,6 +141,7 @@ def _probes(testbed: Testbed) -> dict[str, Any]:
 
     service, name = str(testbed.plan.service), testbed.topology.service.name
     user = testbed.net[SENDER]
+    origin = testbed.plan.hosts[testbed.origin].unicast
     dns = str(testbed.plan.hosts[testbed.topology.of_role("dns")[0]].unicast)
     with user.namespace.entered():
         query = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -161,9 +162,7 @@ def _probes(testbed: Testbed) -> dict[str, Any]:
         "http": reply.split(b"\r\n")[0].decode(),
         "body": reply.split(b"\r\n\r\n", 1)[1].decode(),
         "ping_service_ms": _ping_ms(user.namespace, (service, 0, 0, 0)),
-        "origin_by_curl": user.cmd(
-            f"curl -s -o /dev/null -m 3 'http://[{testbed.plan.hosts[testbed.origin].unicast}]:8080/'; echo $?"
-        ),
+        "origin_by_curl": user.cmd(f"curl -s -o /dev/null -m 3 'http://[{origin}]:8080/'; echo $?"),
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lab.kernel import KernelImage
 from tests.lab.site import FILES, LARGE_BINARY_BYTES, make_site
-from tests.lab.terminal import nearcast
+from tests.lab.terminal import CHECKOUT, nearcast
 
 AS_ORDINARY_USER = (
     ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all")
@@ -44,12 +44,19 @@ def test_wrong_words_end_with_status_2(words: tuple[str, ...], expected: str, tm
 
 
 def test_a_topology_with_mistakes_names_file_and_line(tmp_path: Path) -> None:
-    text = "name: broken\nnodes:\n  core: [c1]\n  acces: [a1]\nlinks:\n  - [c1, c9]\n"
-    (tmp_path / "broken.yaml").write_text(text)
+    text = (CHECKOUT / "topologies" / "figure2.yaml").read_text()
+    lines = (
+        text.replace("origin: {delay_ms: 8,", "origin: {delay_ms: -8,")
+        .replace("user5]", "user9]")
+        .splitlines()
+    )
+    (tmp_path / "broken.yaml").write_text("\n".join(lines))
+    wrong = {f"broken.yaml:{n}" for n, line in enumerate(lines, 1) if "-8" in line or "user9]" in line}
+    assert len(wrong) >= 2
     done = nearcast("run", "demo", "--topology", "broken.yaml", cwd=tmp_path)
     assert done.returncode == 2
     places = [line.removeprefix("nearcast: ").split(": ")[0] for line in done.stderr.splitlines()]
-    assert {"broken.yaml:4", "broken.yaml:6"} <= set(places), done.stderr
+    assert wrong <= set(places), done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import termios
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def own_cache(tmp_path: Path, image: KernelImage) -> dict[str, str]:
 def test_the_prompt_and_exit(tmp_path: Path, own_cache: dict[str, str]) -> None:
     with (
         Terminal(*UP, cwd=tmp_path, env=own_cache) as terminal,
-        Watch(tmp_path, terminal.process.pid) as watch,
+        Watch(root=terminal.process.pid) as watch,
     ):
         terminal.wait_for(PROMPT)
         terminal.type(
@@ -49,20 +50,21 @@ def test_the_prompt_and_exit(tmp_path: Path, own_cache: dict[str, str]) -> None:
         assert "exit status 7" in terminal.wait_for(PROMPT)
         terminal.type("addresses\n")
         assert "user1: 2001:db8:1:" in terminal.wait_for(PROMPT)
-        terminal.type("user1 sleep 100\n")
-        terminal.wait_for("sleep 100")
+        terminal.type("user1 sh -c 'echo beg''un; sleep 1000'\n")
+        terminal.wait_for("begun")
         terminal.type("\x03")
         terminal.wait_for(PROMPT)
         terminal.type("exit\n")
         assert terminal.wait_end() == 0, terminal.text
     assert "Traceback" not in terminal.text
     watch.check_nothing_left()
+    assert not [out for out in watch.outs if out.exists()]
 
 
 def test_down_from_another_terminal(tmp_path: Path, own_cache: dict[str, str]) -> None:
     with (
         Terminal(*UP, cwd=tmp_path, env=own_cache) as terminal,
-        Watch(tmp_path, terminal.process.pid) as watch,
+        Watch(root=terminal.process.pid) as watch,
     ):
         before = termios.tcgetattr(terminal.master)
         terminal.wait_for(PROMPT)
@@ -73,14 +75,26 @@ def test_down_from_another_terminal(tmp_path: Path, own_cache: dict[str, str]) -
     assert status in (0, 130), terminal.text
     assert "Traceback" not in terminal.text
     watch.check_nothing_left()
+    assert not [out for out in watch.outs if out.exists()]
     again = nearcast("down", cwd=tmp_path, env=own_cache)
     assert (again.returncode, again.stdout.strip()) == (0, "no lab is up")
 
 
-@pytest.mark.parametrize("given", ["", "user1 curl -sI http://www.nearcast.test/\nexit\n"])
-def test_without_a_terminal(given: str, tmp_path: Path, own_cache: dict[str, str]) -> None:
-    done = nearcast(*UP, cwd=tmp_path, env=own_cache, given=given)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "ready: try" in done.stdout
-    assert ("HTTP/1.1 200 OK" in done.stdout) == bool(given)
+def test_without_a_terminal(tmp_path: Path, own_cache: dict[str, str]) -> None:
+    scripts = {
+        "nothing": "",
+        "commands": "user1 curl -sI http://www.nearcast.test/\nexit\nuser1 echo too late\n",
+    }
+    with ThreadPoolExecutor(2) as pool:
+        runs = {
+            name: pool.submit(nearcast, *UP, cwd=tmp_path, env=own_cache, given=given)
+            for name, given in scripts.items()
+        }
+        done = {name: run.result() for name, run in runs.items()}
+    for one in done.values():
+        assert one.returncode == 0, one.stdout + one.stderr
+        assert "Traceback" not in one.stdout + one.stderr
+        assert "ready: try" in one.stdout
+    assert "HTTP/1.1 200 OK" not in done["nothing"].stdout
+    assert "HTTP/1.1 200 OK" in done["commands"].stdout
+    assert "too late" not in done["commands"].stdout

@@ -39,7 +39,7 @@ def test_interrupted(moment: str, number: int, site: Path, image: KernelImage, t
         start_new_session=True,
     )
     assert process.stderr is not None
-    with process, Watch(tmp_path, process.pid) as watch:
+    with process, Watch(root=process.pid) as watch:
         said = ""
         if MOMENTS[moment]:
             for line in process.stderr:
