@@ -20,6 +20,8 @@ LABS = (GUEST, NATIVE)
 PYTHON = (3, 11)
 MEMORY_MIB = 2048
 """Memory a lab of the default topology may take, in the guest's memory file or on the host."""
+OPEN_FILES = 4096
+"""Python's modules, the programs and a site of a few thousand files."""
 
 _MODULES = {
     "veth": "veth",
@@ -144,6 +146,13 @@ def check_memory_file() -> Check:
     ok = free >= MEMORY_MIB
     remedy = "" if ok else f"make room in {folder}"
     return Check("guest memory file", ok, f"{free} MiB free in {folder}", needed, remedy, (GUEST,))
+
+
+def check_open_files(most: int) -> Check:
+    """The guest keeps every file of the host open that it has seen; `most` is the hard limit."""
+    ok = most >= OPEN_FILES
+    remedy = "" if ok else f"raise nofile's hard limit to {OPEN_FILES} in /etc/security/limits.conf"
+    return Check("open files", ok, f"at most {most}", f"{OPEN_FILES}", remedy, (GUEST,))
 
 
 def check_ptrace() -> Check:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -71,6 +72,7 @@ def examine() -> Report:
         checks.check_disk("disk space for the cache", cache_dir(), 0 if image else NEEDED_MIB),
         checks.check_disk("disk space for results", Path.cwd(), RESULTS_MIB),
         checks.check_memory_file(),
+        checks.check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         checks.check_ptrace(),
         checks.check_personality(),
         checks.check_root(os.geteuid()),

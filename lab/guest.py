@@ -13,6 +13,7 @@ import fcntl
 import json
 import mmap
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -43,6 +44,9 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.E
         def prepare() -> None:
             ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
             os.sched_setaffinity(0, {cpu})
+            # hostfs keeps every file of the host open that the guest has seen.
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
         environment = {"TMPDIR": str(folder), "HOME": str(folder), "PATH": GUEST_PATH}
         environment["NEARCAST_SEED"] = str(job.seed)

@@ -15,6 +15,7 @@ from lab.checks import (
     check_features,
     check_kernel,
     check_memory,
+    check_open_files,
     check_python,
     check_root,
     check_tool,
@@ -117,6 +118,13 @@ def test_disk_space_is_that_of_the_nearest_parent(tmp_path: Path) -> None:
     full = check_disk("disk", tmp_path / "not" / "yet", 1 << 40)
     assert not full.ok
     assert str(tmp_path) in full.remedy
+
+
+@pytest.mark.parametrize(("most", "ok"), [(1024, False), (4096, True), (1_048_576, True)])
+def test_open_files(most: int, ok: bool) -> None:
+    check = check_open_files(most)
+    assert (check.ok, check.labs) == (ok, (GUEST,))
+    assert ok or "limits.conf" in check.remedy
 
 
 def test_only_root_may_run_the_native_lab() -> None:
