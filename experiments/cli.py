@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 TopologyOption = Annotated[
     str, typer.Option("--topology", "-t", help="Catalogue name (metro, figure2) or a YAML file.")
@@ -211,12 +212,13 @@ def main() -> None:
     try:
         with interruptible(Event()):
             app(standalone_mode=True)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:  # typer's way of ending on KeyboardInterrupt, without a word
+            print("nearcast: interrupted; the labs were ended", file=sys.stderr)
+        raise
     except (UsageError, TopologyError) as error:
         print(f"nearcast: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
     except (LabError, KernelError, RecordError, RuntimeError, OSError) as error:
         print(f"nearcast: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
-    except KeyboardInterrupt:
-        print("nearcast: interrupted; the labs were ended", file=sys.stderr)
-        sys.exit(130)

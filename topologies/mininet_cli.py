@@ -7,6 +7,7 @@ from typing import Any
 
 from mininet.cli import CLI
 
+from topologies.echo import echo_ms
 from topologies.mininet_net import LabNet
 
 
@@ -54,10 +55,11 @@ class Prompt(CLI):
         targets += [(first, other.name, net.global_address(other.name)) for other in users[1:]]
         lost = 0
         for source, label, address in targets:
-            answer = source.cmd("ping", "-6", "-c", "1", "-W", "2", address)
-            reached = " 0% packet loss" in answer
-            lost += not reached
-            print(f"{source.name} -> {label}: {_round_trip(answer) if reached else 'lost'}")
+            round_trip_ms = echo_ms(source.namespace, address)
+            lost += round_trip_ms is None
+            print(
+                f"{source.name} -> {label}: {'lost' if round_trip_ms is None else f'{round_trip_ms:.1f} ms'}"
+            )
         print(f"{len(targets) - lost} of {len(targets)} answered")
 
     do_pingpair = do_pingall
@@ -90,10 +92,3 @@ class Prompt(CLI):
         print("the lab has no display; run commands as `HOST COMMAND`")
 
     do_x = do_gterm = do_xterm
-
-
-def _round_trip(answer: str) -> str:
-    for line in answer.splitlines():
-        if "time=" in line:
-            return line.split("time=")[1]
-    return "answered"

@@ -35,7 +35,7 @@ def large_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_site(tmp_path_factory.mktemp("large-site"), LARGE_BINARY_BYTES)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def labs(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

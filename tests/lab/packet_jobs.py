@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from experiments.scenario import scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed
 from lab.bpf import INBOUND
 from lab.captures import CaptureSet
-from topologies.namespaces import NetworkNamespace
+from topologies.echo import echo_ms
+from topologies.spec import Role
 
 SENDER = "user1"
 NEIGHBOUR = "user2"
@@ -43,7 +43,7 @@ def probe(out: Path, work: Path, scenario: dict[str, Any]) -> None:
         capturing = captures.start()
         sent = _send_crafted(testbed)
         time.sleep(SETTLE_S)
-        addresses = {user: testbed.net.global_address(user) for user in plan.topology.of_role("user")}
+        addresses = {user: testbed.net.global_address(user) for user in plan.topology.of_role(Role.USER)}
         probes = _probes(testbed)
         capturing.stop()
         settings = testbed.net[NEIGHBOUR].cmd("ip -6 address; ip -6 route")
@@ -142,7 +142,7 @@ def _probes(testbed: Testbed) -> dict[str, Any]:
     service, name = str(testbed.plan.service), testbed.topology.service.name
     user = testbed.net[SENDER]
     origin = testbed.plan.hosts[testbed.origin].unicast
-    dns = str(testbed.plan.hosts[testbed.topology.of_role("dns")[0]].unicast)
+    dns = str(testbed.plan.hosts[testbed.topology.of_role(Role.DNS)[0]].unicast)
     with user.namespace.entered():
         query = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
@@ -161,24 +161,6 @@ def _probes(testbed: Testbed) -> dict[str, Any]:
         "aaaa": [str(record.rdata) for record in answer.rr],
         "http": reply.split(b"\r\n")[0].decode(),
         "body": reply.split(b"\r\n\r\n", 1)[1].decode(),
-        "ping_service_ms": _ping_ms(user.namespace, (service, 0, 0, 0)),
+        "ping_service_ms": echo_ms(user.namespace, service),
         "origin_by_curl": user.cmd(f"curl -s -o /dev/null -m 3 'http://[{origin}]:8080/'; echo $?"),
     }
-
-
-def _ping_ms(namespace: NetworkNamespace, address: tuple[str, int, int, int]) -> float | None:
-    """One echo request (RFC 4443 4.1); the round trip, or None when no answer comes within 2 s."""
-    with namespace.entered():
-        pinger = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-    with pinger:
-        pinger.settimeout(2)
-        request = struct.pack("!BBHHH", 128, 0, 0, 4711, 1) + b"echo of the lab tests"
-        began = time.monotonic()
-        pinger.sendto(request, address)
-        try:
-            while True:
-                answer = pinger.recv(2048)
-                if answer[0] == 129 and answer[4:] == request[4:]:
-                    return (time.monotonic() - began) * 1000
-        except TimeoutError:
-            return None

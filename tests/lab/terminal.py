@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +57,7 @@ class Terminal:
     def __init__(self, *arguments: str, cwd: Path, env: dict[str, str]) -> None:
         """Start `nearcast` with these arguments."""
         self.master, slave = pty.openpty()
+        self.settings = termios.tcgetattr(self.master)
         self.process = subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=cwd,
@@ -110,8 +113,5 @@ class Terminal:
 
 
 def _own_terminal() -> None:
-    import fcntl
-    import termios
-
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

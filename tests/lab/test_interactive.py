@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import termios
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -14,83 +18,111 @@ from tests.lab.terminal import Terminal, environment, nearcast
 
 PROMPT = "nearcast> "
 UP = ("up", "--topology", "figure2")
+FETCH = (
+    "user1 curl -s -m 9 -o /dev/null -w '<%{http_code} %header{nearcast-edge}>' http://www.nearcast.test/\n"
+)
+SCRIPTS = {"nothing": "", "commands": "user1 curl -sI http://www.nearcast.test/\nexit\nuser1 echo too late\n"}
 
 
-@pytest.fixture
-def own_cache(tmp_path: Path, image: KernelImage) -> dict[str, str]:
-    """A cache of its own, so that `down` ends no lab but the test's."""
-    return environment(tmp_path / "cache") | {"TMPDIR": str(tmp_path)}
+@dataclass(frozen=True)
+class Session:
+    """A lab that is up on a terminal."""
+
+    terminal: Terminal
+    watch: Watch
+    folder: Path
+    env: dict[str, str]
+
+    def check_ended(self) -> None:
+        """Fails when the lab left anything behind or said more than it should."""
+        assert "Traceback" not in self.terminal.text
+        self.watch.check_nothing_left()
+        assert not [out for out in self.watch.outs if out.exists()]
 
 
-def test_the_prompt_and_exit(tmp_path: Path, own_cache: dict[str, str]) -> None:
-    with (
-        Terminal(*UP, cwd=tmp_path, env=own_cache) as terminal,
-        Watch(root=terminal.process.pid) as watch,
-    ):
-        terminal.wait_for(PROMPT)
-        terminal.type(
-            "user1 curl -s -o /dev/null -w '<%{http_code} %header{nearcast-edge}>' http://www.nearcast.test/\n"
-        )
-        terminal.wait_for("<200 edge1>")
-        terminal.wait_for(PROMPT)
-        terminal.type("links\n")
-        assert "core1-dist1: 1 ms, 40000 Mbit/s, up" in terminal.wait_for(PROMPT)
-        terminal.type("link access1 edge1 down\n")
-        terminal.wait_for(PROMPT)
-        terminal.type(
-            "user1 curl -s -m 9 -o /dev/null -w '<%{http_code} %header{nearcast-edge}>' http://www.nearcast.test/\n"
-        )
-        terminal.wait_for("<200 edge2>")
-        terminal.wait_for(PROMPT)
-        terminal.type("link access1 moon down\n")
-        assert "no such link" in terminal.wait_for(PROMPT)
-        terminal.type("user99 true\n")
-        assert "no such node or command" in terminal.wait_for(PROMPT)
-        terminal.type("user2 sh -c 'exit 7'\n")
-        assert "exit status 7" in terminal.wait_for(PROMPT)
-        terminal.type("addresses\n")
-        assert "user1: 2001:db8:1:" in terminal.wait_for(PROMPT)
-        terminal.type("user1 sh -c 'echo beg''un; sleep 1000'\n")
-        terminal.wait_for("begun")
-        terminal.type("\x03")
-        terminal.wait_for(PROMPT)
-        terminal.type("exit\n")
-        assert terminal.wait_end() == 0, terminal.text
-    assert "Traceback" not in terminal.text
-    watch.check_nothing_left()
-    assert not [out for out in watch.outs if out.exists()]
+@pytest.fixture(scope="module")
+def labs_up(tmp_path_factory: pytest.TempPathFactory, image: KernelImage) -> Iterator[dict[str, Session]]:
+    """Two labs, each with a cache of its own, so that `down` ends no lab but the one that is meant."""
+    assert image.path.exists()
+    with ExitStack() as stack:
+        sessions = {}
+        for name in ("first", "second"):
+            folder = tmp_path_factory.mktemp(name)
+            env = environment(folder / "cache")
+            terminal = stack.enter_context(Terminal(*UP, cwd=folder, env=env))
+            watch = stack.enter_context(Watch(root=terminal.process.pid))
+            sessions[name] = Session(terminal, watch, folder, env)
+        yield sessions
 
 
-def test_down_from_another_terminal(tmp_path: Path, own_cache: dict[str, str]) -> None:
-    with (
-        Terminal(*UP, cwd=tmp_path, env=own_cache) as terminal,
-        Watch(root=terminal.process.pid) as watch,
-    ):
-        before = termios.tcgetattr(terminal.master)
-        terminal.wait_for(PROMPT)
-        done = nearcast("down", cwd=tmp_path, env=own_cache)
-        assert done.stdout.strip() == f"ended 1 lab(s): {terminal.process.pid}"
-        status = terminal.wait_end()
-        assert termios.tcgetattr(terminal.master) == before
-    assert status in (0, 130), terminal.text
-    assert "Traceback" not in terminal.text
-    watch.check_nothing_left()
-    assert not [out for out in watch.outs if out.exists()]
-    again = nearcast("down", cwd=tmp_path, env=own_cache)
+@pytest.fixture(scope="module")
+def scripts(
+    tmp_path_factory: pytest.TempPathFactory, image: KernelImage
+) -> Iterator[dict[str, Future[CompletedProcess[str]]]]:
+    """Labs whose commands come from a pipe, begun side by side."""
+    assert image.path.exists()
+    folder = tmp_path_factory.mktemp("scripts")
+    env = environment(folder / "cache")
+    with ThreadPoolExecutor(len(SCRIPTS)) as pool:
+        yield {
+            name: pool.submit(nearcast, *UP, cwd=folder, env=env, given=given)
+            for name, given in SCRIPTS.items()
+        }
+
+
+def test_the_prompt_and_exit(
+    labs_up: dict[str, Session], scripts: dict[str, Future[CompletedProcess[str]]]
+) -> None:
+    session = labs_up["first"]
+    terminal = session.terminal
+    terminal.wait_for(PROMPT)
+    terminal.type(FETCH)
+    terminal.wait_for("<200 edge1>")
+    terminal.wait_for(PROMPT)
+    terminal.type("links\n")
+    assert "core1-dist1: 1 ms, 40000 Mbit/s, up" in terminal.wait_for(PROMPT)
+    terminal.type("pingall\n")
+    answers = terminal.wait_for(PROMPT)
+    for user in ("user1", "user6"):
+        assert f"{user} -> www.nearcast.test: " in answers
+    assert "11 of 11 answered" in answers
+    terminal.type("link access1 edge1 down\n")
+    terminal.wait_for(PROMPT)
+    terminal.type(FETCH)
+    terminal.wait_for("<200 edge2>")
+    terminal.wait_for(PROMPT)
+    terminal.type("link access1 moon down\n")
+    assert "no such link" in terminal.wait_for(PROMPT)
+    terminal.type("user99 true\n")
+    assert "no such node or command" in terminal.wait_for(PROMPT)
+    terminal.type("user2 sh -c 'exit 7'\n")
+    assert "exit status 7" in terminal.wait_for(PROMPT)
+    terminal.type("addresses\n")
+    assert "user1: 2001:db8:1:" in terminal.wait_for(PROMPT)
+    terminal.type("user1 sh -c 'echo beg''un; sleep 1000'\n")
+    terminal.wait_for("begun")
+    terminal.type("\x03")
+    terminal.wait_for(PROMPT)
+    terminal.type("exit\n")
+    assert terminal.wait_end() == 0, terminal.text
+    session.check_ended()
+
+
+def test_down_from_another_terminal(labs_up: dict[str, Session]) -> None:
+    session = labs_up["second"]
+    terminal = session.terminal
+    terminal.wait_for(PROMPT)
+    done = nearcast("down", cwd=session.folder, env=session.env)
+    assert done.stdout.strip() == f"ended 1 lab(s): {terminal.process.pid}"
+    assert terminal.wait_end() in (0, 130), terminal.text
+    assert termios.tcgetattr(terminal.master) == terminal.settings, "the terminal is as it was"
+    session.check_ended()
+    again = nearcast("down", cwd=session.folder, env=session.env)
     assert (again.returncode, again.stdout.strip()) == (0, "no lab is up")
 
 
-def test_without_a_terminal(tmp_path: Path, own_cache: dict[str, str]) -> None:
-    scripts = {
-        "nothing": "",
-        "commands": "user1 curl -sI http://www.nearcast.test/\nexit\nuser1 echo too late\n",
-    }
-    with ThreadPoolExecutor(2) as pool:
-        runs = {
-            name: pool.submit(nearcast, *UP, cwd=tmp_path, env=own_cache, given=given)
-            for name, given in scripts.items()
-        }
-        done = {name: run.result() for name, run in runs.items()}
+def test_commands_from_a_pipe(scripts: dict[str, Future[CompletedProcess[str]]]) -> None:
+    done = {name: run.result() for name, run in scripts.items()}
     for one in done.values():
         assert one.returncode == 0, one.stdout + one.stderr
         assert "Traceback" not in one.stdout + one.stderr
