@@ -18,7 +18,7 @@ class Journal:
         self._edge, self._as_json = edge, as_json
         self._file: TextIO | None = None
         if report_file is not None:
-            self._file = report_file.open("w", encoding="utf-8")
+            self._file = report_file.open("a", encoding="utf-8")
         self.rejected: Counter[str] = Counter()
 
     def write(self, event: str, **details: Any) -> None:

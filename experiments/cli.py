@@ -54,7 +54,8 @@ def run(
     topology: TopologyOption = "metro",
     seed: SeedOption = 1,
     site: Annotated[
-        Path | None, typer.Option(help="Directory to publish (default: a Debian manual and a video).")
+        Path | None,
+        typer.Option(readable=False, help="Directory to publish (default: a Debian manual and a video)."),
     ] = None,
     lab: LabOption = "auto",
     off: Annotated[list[str] | None, typer.Option(help="Switch this edge off (repeatable).")] = None,
@@ -66,7 +67,7 @@ def run(
         typer.Option(min=0, max=50, help="Loss on every link, percent."),
     ] = None,
     rate_mbps: Annotated[float, typer.Option(min=1, help="Rate of the multicast stream.")] = 100.0,
-    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    results: Annotated[Path, typer.Option(readable=False, help="Where results go.")] = Path("results"),
     as_json: JsonOption = False,
 ) -> None:
     """Run an experiment and print its claims."""
@@ -159,7 +160,8 @@ def kernel() -> None:
 def up(
     topology: TopologyOption = "metro",
     site: Annotated[
-        Path | None, typer.Option(help="Directory to publish to the edges (default: a small page).")
+        Path | None,
+        typer.Option(readable=False, help="Directory to publish to the edges (default: a small page)."),
     ] = None,
     lab: LabOption = "auto",
     seed: SeedOption = 1,

@@ -71,7 +71,12 @@ def run_experiment(
 def new_run_folder(experiment: Path, seed: int) -> Path:
     """A folder of its own for this run, named by time and seed; `latest` points to the newest."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    experiment.mkdir(parents=True, exist_ok=True)
+    try:
+        experiment.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(
+            f"--results: cannot make {experiment}: {error.strerror}; name another folder"
+        ) from None
     for attempt in range(1, 1000):
         folder = experiment / (f"{stamp}-seed{seed}" + (f"-{attempt}" if attempt > 1 else ""))
         try:

@@ -11,7 +11,6 @@ from typing import IO
 from lab.inside import PROGRESS_PREFIX
 
 Progress = Callable[[str], None]
-EXIT_MARK = "nearcast-guest-exit"
 PANIC = "Kernel panic"
 LAST_LINES = 12
 
@@ -35,7 +34,7 @@ class Console:
                 line = raw.decode(errors="replace").rstrip()
                 if line.startswith(PROGRESS_PREFIX):
                     self._progress(json.loads(line.removeprefix(PROGRESS_PREFIX))["text"])
-                elif line and not line.startswith(EXIT_MARK) and not panicked:
+                elif line and not panicked:
                     self._lines.append(line.strip())
                     panicked = PANIC in line  # what follows is the dump, which tells people nothing
                 log.write(line + "\n")

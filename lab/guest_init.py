@@ -50,7 +50,6 @@ def make_root(out: str) -> None:
 
 def main(job_file: str) -> None:
     """Run the job and power off, whatever happens."""
-    status = 1
     try:
         mount("proc", "/proc", "proc")
         job = json.loads(Path(job_file).read_text())
@@ -59,13 +58,12 @@ def main(job_file: str) -> None:
         sys.path.insert(0, job["checkout"])
         from lab import inside
 
-        status = inside.run(job, Path("/out"))
+        inside.run(job, Path("/out"))
     except BaseException:
         traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        print(f"\nnearcast-guest-exit {status}", flush=True)
         _libc.reboot(POWER_OFF)
 
 

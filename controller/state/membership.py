@@ -16,6 +16,8 @@ from controller.wire.mld import Query, Record, RecordType, Report
 ROBUSTNESS = 2
 QUERY_INTERVAL_S = 125.0
 QUERY_RESPONSE_INTERVAL_S = 10.0
+QUICK_RESPONSE_S = 0.1
+"""Asked of a port that has just come up: it has one host, whose answer need not be spread over 10 s."""
 STARTUP_QUERY_INTERVAL_S = QUERY_INTERVAL_S / 4
 STARTUP_QUERY_COUNT = ROBUSTNESS
 LISTENING_INTERVAL_S = ROBUSTNESS * QUERY_INTERVAL_S + 2 * QUERY_RESPONSE_INTERVAL_S

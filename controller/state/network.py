@@ -16,6 +16,7 @@ from controller.state.gateway import listener_query, neighbor_advertisement, rou
 from controller.state.membership import (
     QUERY_INTERVAL_S,
     QUERY_RESPONSE_INTERVAL_S,
+    QUICK_RESPONSE_S,
     STARTUP_QUERY_COUNT,
     STARTUP_QUERY_INTERVAL_S,
     Listeners,
@@ -189,14 +190,17 @@ class NetworkState:
     def _greet(self, port: Port, effects: Effects) -> None:
         if not self.topology.role(port.peer).is_switch:
             self._send_duty(_ADVERTISE, port, effects)
-            self._send_duty(_QUERY, port, effects)
+            self._query(port, QUICK_RESPONSE_S, effects)
 
     def _send_duty(self, kind: str, port: Port, effects: Effects) -> None:
         if kind == _QUERY:
-            query = Query(int(QUERY_RESPONSE_INTERVAL_S * 1000))
-            effects.sends.append(Send(port_id(port), listener_query(self._router_mac(port), query)))
+            self._query(port, QUERY_RESPONSE_INTERVAL_S, effects)
         elif self.topology.role(port.peer) is Role.USER:
             self._advertise(port, None, effects)
+
+    def _query(self, port: Port, response_s: float, effects: Effects) -> None:
+        query = Query(int(response_s * 1000))
+        effects.sends.append(Send(port_id(port), listener_query(self._router_mac(port), query)))
 
     def _advertise(self, port: Port, request: Frame | None, effects: Effects) -> None:
         prefix = self.addresses.user_prefixes.get(port.node)

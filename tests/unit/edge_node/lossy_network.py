@@ -81,6 +81,7 @@ class Edge:
 
     def __init__(self, folder: Path, name: str, public: Path) -> None:
         self.store, self.report = folder / name, folder / f"{name}.jsonl"
+        self.earlier_life = len(self.report.read_text().splitlines()) if self.report.exists() else 0
         command = ["ip", "netns", "exec", "edge", sys.executable, "-m", "edge_node", "serve", "--name", name]
         command += [
             "--store",
@@ -97,7 +98,7 @@ class Edge:
         self.process.stdout.readline()
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.report.read_text().splitlines()]
+        return [json.loads(line) for line in self.report.read_text().splitlines()[self.earlier_life :]]
 
     def wait_for(self, event: str, **details: Any) -> dict[str, Any]:
         deadline = time.monotonic() + 15
