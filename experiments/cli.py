@@ -8,13 +8,14 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from experiments import display
 from experiments.preparation import (
     UsageError,
     choose_edges,
@@ -25,6 +26,7 @@ from experiments.preparation import (
 )
 from experiments.runner import EXPERIMENTS, interruptible, run_experiment
 from lab.jobs import LabError
+from lab.progress import ProgressSink, progress_display, silent
 
 app = typer.Typer(
     name="nearcast",
@@ -91,12 +93,12 @@ def run(
         loss_percent=loss,
         rate_mbps=rate_mbps,
     )
-    with _display(quiet=as_json) as (sink, note):
+    with _preparation(quiet=as_json) as sink:
         if "site" in module.TAKES:
-            folder = prepare_site(site, kind, sink, lambda text: note("site", text))
+            folder = prepare_site(site, kind, sink, lambda text: print(text, file=sys.stderr))
             options = replace(options, site=folder, workload=plan_fetches(folder, network, seed))
         prepare_lab(kind, sink)
-    with _display(quiet=as_json) as (_, note):
+    with nullcontext(display.silent) if as_json else display.scenario_display() as note:
         finished = run_experiment(
             experiment,
             options,
@@ -130,7 +132,7 @@ def bench(
     from topologies.files import load
 
     network, kind = load(topology), choose_lab(lab)
-    with _display(quiet=as_json) as (sink, _):
+    with _preparation(quiet=as_json) as sink:
         prepare_lab(kind, sink)
     moments = measure_start(network, kind, seed)
     if as_json:
@@ -185,15 +187,13 @@ def down(as_json: JsonOption = False) -> None:
 
 
 @contextmanager
-def _display(*, quiet: bool) -> Iterator[tuple[Any, Any]]:
-    """Progress for people on standard error: (sink for long steps, sink for scenario notes)."""
-    from lab.progress import progress_display, silent
-
+def _preparation(*, quiet: bool) -> Iterator[ProgressSink]:
+    """Progress of long steps before the labs start, on standard error."""
     if quiet:
-        yield silent, lambda _scenario, _text: None
+        yield silent
         return
     with progress_display(sys.stderr) as sink:
-        yield sink, lambda _scenario, text: print(f"  {text}", file=sys.stderr, flush=True)
+        yield sink
 
 
 def _relative(path: Path) -> str:
