@@ -8,6 +8,7 @@ from experiments.options import Options, edge_scenario, with_loss
 from experiments.scenario import Mode, Scenario
 
 TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
+SMALL_SITE = False
 LOSS_PERCENT = 2.0
 
 

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from experiments.preparation import (
     choose_lab,
     plan_fetches,
     prepare_lab,
-    prepare_site,
+    site_for,
 )
 from experiments.runner import EXPERIMENTS, interruptible, run_experiment
 from lab.jobs import LabError
@@ -93,20 +93,16 @@ def run(
         loss_percent=loss,
         rate_mbps=rate_mbps,
     )
-    with _preparation(quiet=as_json) as sink:
-        if "site" in module.TAKES:
-            folder = prepare_site(site, kind, sink, lambda text: print(text, file=sys.stderr))
-            options = replace(options, site=folder, workload=plan_fetches(folder, network, seed))
-        prepare_lab(kind, sink)
-    with nullcontext(display.silent) if as_json else display.scenario_display() as note:
-        finished = run_experiment(
-            experiment,
-            options,
-            kind,
-            results.resolve(),
-            note,
-            command=shlex.join(["nearcast", *sys.argv[1:]]),
-        )
+    with ExitStack() as stack:
+        with _preparation(quiet=as_json) as sink:
+            if "site" in module.TAKES:
+                wanted = site_for(site, kind, sink, _warn, small=module.SMALL_SITE)
+                folder = stack.enter_context(wanted)
+                options = replace(options, site=folder, workload=plan_fetches(folder, network, seed))
+            prepare_lab(kind, sink)
+        note = stack.enter_context(nullcontext(display.silent) if as_json else display.scenario_display())
+        command = shlex.join(["nearcast", *sys.argv[1:]])
+        finished = run_experiment(experiment, options, kind, results.resolve(), note, command=command)
     report = finished.folder / "report.html"
     if as_json:
         print((finished.folder / "summary.json").read_text())
@@ -194,6 +190,10 @@ def _preparation(*, quiet: bool) -> Iterator[ProgressSink]:
         return
     with progress_display(sys.stderr) as sink:
         yield sink
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _relative(path: Path) -> str:

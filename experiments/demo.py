@@ -8,6 +8,7 @@ from experiments.options import Options, edge_scenario
 from experiments.scenario import Mode, Scenario
 
 TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
+SMALL_SITE = False
 
 
 def scenarios(options: Options) -> list[Scenario]:

@@ -9,6 +9,8 @@ from experiments.scenario import Cut, Scenario
 from topologies.spec import Role
 
 TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
+SMALL_SITE = True
+"""One page: what is fetched does not matter here, only when and from where."""
 INTERVAL_S = 0.05
 LENGTH_S = 6.0
 CUT_S = 2.0

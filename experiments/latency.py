@@ -6,6 +6,7 @@ from experiments.options import Options
 from experiments.scenario import Mode, Scenario
 
 TAKES = frozenset({"off"})
+SMALL_SITE = True
 
 
 def scenarios(options: Options) -> list[Scenario]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from delivery.tree import walk
-from experiments.sites import SiteError, default_site
+from experiments.sites import SiteError, default_site, one_page_site
 from experiments.workload import Page, SiteMap, map_site, plan_workload
 from lab.doctor import examine
-from lab.jobs import LabError
+from lab.jobs import SCRATCH, LabError
 from lab.progress import Progress, ProgressSink
 from lab.run import LabKind
 from origin.catalogue import read_catalogue
@@ -68,6 +70,21 @@ def prepare_site(
     for warning in warnings:
         note(f"site: {warning}")
     return folder
+
+
+@contextmanager
+def site_for(
+    site: Path | None, kind: LabKind, progress: ProgressSink, note: Callable[[str], None], *, small: bool
+) -> Iterator[Path]:
+    """The person's site for the length of the block; without one, one page if `small`, else the default site.
+
+    Raises what `prepare_site` raises.
+    """
+    if site is not None or not small:
+        yield prepare_site(site, kind, progress, note)
+        return
+    with tempfile.TemporaryDirectory(prefix="nearcast-site-", dir=SCRATCH) as folder:
+        yield one_page_site(Path(folder))
 
 
 def plan_fetches(site: Path, topology: Topology, seed: int) -> Mapping[str, list[dict[str, Any]]]:

@@ -9,14 +9,13 @@ import tempfile
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 
-from experiments.preparation import choose_lab, prepare_lab, prepare_site
+from experiments.preparation import choose_lab, prepare_lab, site_for
 from experiments.runner import interruptible
 from experiments.scenario import Mode, Scenario
-from experiments.sites import one_page_site
 from lab.cache import cache_dir
 from lab.jobs import SCRATCH, Clock, Job
 from lab.progress import progress_display
@@ -30,17 +29,17 @@ def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
     """
     network = load(topology)
     kind = choose_lab(lab)
-    with tempfile.TemporaryDirectory(prefix="nearcast-up-", dir=SCRATCH) as folder:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nearcast-up-", dir=SCRATCH)))
         with progress_display(sys.stderr) as sink:
-            content = one_page_site(Path(folder))
-            if site is not None:
-                content = prepare_site(site, kind, sink, lambda text: print(text, file=sys.stderr))
+            wanted = site_for(site, kind, sink, lambda text: print(text, file=sys.stderr), small=True)
+            content = stack.enter_context(wanted)
             prepare_lab(kind, sink)
         scenario = Scenario("up", Mode.EDGE, network, seed, site=str(content))
         job = Job(
             "experiments.interactive:run",
             {"scenario": scenario.to_json(), "commands": _piped_commands()},
-            Path(folder, "out"),
+            folder / "out",
             clock=Clock.REAL,
             seed=seed,
             interactive=True,

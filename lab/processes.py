@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -90,21 +89,6 @@ class ProcessTable:
         if pid == 0:
             _become(module, argv, namespace, log)
         return self._add(LabProcess(name, pid, log))
-
-    def start_command(
-        self, name: str, command: Sequence[str], namespace: NetworkNamespace | None = None
-    ) -> LabProcess:
-        """Run an external program inside `namespace`, output to its log."""
-        log = self.log_folder / f"{name}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=namespace.enter_for_good if namespace else None,
-            )
-        return self._add(LabProcess(name, process.pid, log))
 
     def forget(self, process: LabProcess) -> None:
         """Drop a process that has ended as it should."""

