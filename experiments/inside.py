@@ -37,15 +37,7 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
     began = time.monotonic()
     with Testbed(plan, work, out) as testbed:
         with steps.step("start"):
-            testbed.warm()
-            testbed.start_network()
-            progress(f"{plan.name}: network built ({len(plan.topology.links)} links)")
-            testbed.start_controller()
-            testbed.start_servers()
-            if plan.mode is Mode.CENTRAL:
-                testbed.start_central(_site(plan))
-            testbed.wait_ready()
-        progress(f"{plan.name}: controller and servers ready")
+            testbed.start(lambda text: progress(f"{plan.name}: {text}"))
         hosts = {name: testbed.net[name].namespace for name in plan.topology.hosts}
         sampler = CounterSampler(plan.topology, out / "links.csv", origin=began, namespaces=hosts)
         if plan.mode is Mode.EDGE:
@@ -54,7 +46,7 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
         if plan.mode is not Mode.CENTRAL and plan.site is not None:
             with steps.step("publish"), sampler.phase("publish", SAMPLE_INTERVAL_S):
                 progress(f"{plan.name}: publishing {plan.site} to {len(testbed.active_edges)} edges")
-                (out / "publish.json").write_text(testbed.publish_and_wait(_site(plan)))
+                (out / "publish.json").write_text(testbed.publish())
             with steps.step("verify"):
                 _verify(testbed, out / "sync.csv", began)
         if plan.workload:
@@ -86,18 +78,11 @@ class Steps:
         self.seconds[name] = round(time.monotonic() - began, 6)
 
 
-def _site(plan: Scenario) -> Path:
-    if plan.site is None:
-        raise TestbedError(f"scenario {plan.name} needs a site")
-    return Path(plan.site)
-
-
 def _verify(testbed: Testbed, path: Path, began: float) -> None:
     """Compare every edge's store with the site, bit by bit, by the edge's own verify command."""
-    site = _site(testbed.scenario)
     checks = []
     for edge in testbed.active_edges:
-        argv = ["verify", "--store", str(testbed.store(edge)), "--against", str(site), "--json"]
+        argv = ["verify", "--store", str(testbed.store(edge)), "--against", str(testbed.site), "--json"]
         checks.append((edge, testbed.processes.start_module(f"verify-{edge}", "edge_node.__main__", argv)))
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import sys
 import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,11 @@ def run(out: Path, work: Path, scenario: dict[str, Any], commands: str | None) -
 
     plan = scenario_from_json(scenario)
     with Testbed(plan, work, out) as testbed:
-        testbed.warm()
         progress(f"starting {plan.topology.name}: {len(plan.topology.nodes)} nodes")
-        testbed.start_network()
-        testbed.start_controller()
-        testbed.start_servers()
-        testbed.wait_ready()
+        testbed.start(progress)
         if plan.site is not None:
             progress(f"publishing {plan.site}")
-            testbed.publish_and_wait(Path(plan.site))
+            testbed.publish()
         progress(f"ready: try `user1 curl -sI http://{plan.topology.service.name}/`, `help`, `exit`")
         os.environ["OVS_RUNDIR"] = str(testbed.openvswitch.folder)
         if commands is None:
@@ -44,8 +41,7 @@ def _own_terminal() -> None:
     """Make the guest's console the controlling terminal, so that Ctrl-C reaches what runs in front."""
     if os.getpid() != 1:
         return
-    os.setsid() if os.getsid(0) != os.getpid() else None
-    try:
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    with suppress(OSError):
         fcntl.ioctl(sys.stdin.fileno(), termios.TIOCSCTTY, 1)
-    except OSError:
-        return

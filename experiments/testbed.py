@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,19 +85,39 @@ class Testbed:
         """The origin's node name."""
         return self.topology.of_role(Role.ORIGIN)[0]
 
-    def warm(self) -> None:
+    @property
+    def site(self) -> Path:
+        """The site of the scenario. Raises TestbedError when it has none."""
+        if self.scenario.site is None:
+            raise TestbedError(f"scenario {self.scenario.name} needs a site")
+        return Path(self.scenario.site)
+
+    def start(self, note: Callable[[str], None] = lambda _text: None) -> None:
+        """Bring everything up and wait until users can be served; `note` hears how far it has got.
+
+        Raises RuntimeError with a one-line message.
+        """
+        self._warm()
+        self._start_network()
+        note(f"network built ({len(self.topology.links)} links)")
+        self._start_controller()
+        self._start_servers()
+        self._wait_ready()
+        note("controller and servers ready")
+
+    def _warm(self) -> None:
         """Import what the processes need, so that forked children start at once."""
         for module in _WARM_MODULES:
             importlib.import_module(module)
 
-    def start_network(self) -> None:
+    def _start_network(self) -> None:
         """Captures first, then switches, links and addresses."""
         self._start_captures()
         time.sleep(max(0.0, OVS_SETTLE_S - time.clock_gettime(time.CLOCK_BOOTTIME)))
         self.net.build()
         _bind_resolver(self.work, self._dns_address())
 
-    def start_controller(self) -> None:
+    def _start_controller(self) -> None:
         """The controller; when it has programmed every switch, hosts are plugged in."""
         config = {
             "topology": to_json(self.topology),
@@ -119,7 +140,7 @@ class Testbed:
         )
         self.net.plug_in_hosts()
 
-    def start_servers(self) -> None:
+    def _start_servers(self) -> None:
         """DNS, the keys, and the edges (or, in the central case, the same server at the origin)."""
         dns = self.topology.of_role(Role.DNS)[0]
         argv = ["dns", "--address", self._dns_address(), "--name", self.topology.service.name]
@@ -131,6 +152,8 @@ class Testbed:
         for edge in self.active_edges:
             self.net.hold_service_address(edge)
             self.start_edge(edge)
+        if self.scenario.mode is Mode.CENTRAL:
+            self._start_central()
 
     def start_edge(self, edge: str) -> None:
         """One edge: HTTP on the service address, the multicast receiver, the sync API."""
@@ -148,16 +171,17 @@ class Testbed:
             edge, "edge_node.__main__", argv, self.net[edge].namespace
         )
 
-    def start_central(self, site: Path) -> None:
+    def _start_central(self) -> None:
         """The central cloud: the edges' own HTTP server, with the whole site, at the origin."""
         self.net.hold_service_address(self.origin)
-        argv = ["serve", "--name", self.origin, "--store", str(self.store(self.origin)), "--site", str(site)]
+        argv = ["serve", "--name", self.origin, "--store", str(self.store(self.origin))]
+        argv += ["--site", str(self.site)]
         argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT)]
         self.edges[self.origin] = self.processes.start_module(
             "central", "edge_node.__main__", argv, self.net[self.origin].namespace
         )
 
-    def wait_ready(self) -> None:
+    def _wait_ready(self) -> None:
         """All switches programmed, every edge that should answer healthy, every user has its address."""
         users = self.topology.of_role(Role.USER)
         wanted = set(self.active_edges)
@@ -168,10 +192,6 @@ class Testbed:
             return all(self.net.global_address(user) for user in users)
 
         self.control.wait_until(ready, "network ready", check=self.check_processes)
-        self.wait_http()
-
-    def wait_http(self) -> None:
-        """The service port listens wherever it should."""
         for name in self.edges:
             self._wait_listening(name)
 
@@ -192,15 +212,15 @@ class Testbed:
         for process in self.processes.processes:
             process.check_running()
 
-    def publish(self, site: Path) -> LabProcess:
-        """Start the publication of `site` by the scenario's way of sync; wait for it with `.wait()`."""
+    def _publish(self) -> LabProcess:
+        """Start the publication of the site by the scenario's way of sync."""
         argv = ["--key", str(self.key), "--state", str(self.work / "origin"), "--json"]
         if self.scenario.mode is Mode.PUSH:
-            argv = ["push", str(site), *argv]
+            argv = ["push", str(self.site), *argv]
             for edge in self.active_edges:
                 argv += ["--to", f"{edge}=[{self.plan.hosts[edge].unicast}]:{SYNC_PORT}"]
         else:
-            argv = ["publish", str(site), *argv]
+            argv = ["publish", str(self.site), *argv]
             argv += ["--source", str(self.plan.hosts[self.origin].unicast)]
             argv += ["--interface", self.topology.ports[self.origin][0].interface]
             argv += ["--group", str(self.plan.static_group), "--port", str(FLUTE_PORT)]
@@ -210,12 +230,12 @@ class Testbed:
             "publish", "origin.__main__", argv, self.net[self.origin].namespace
         )
 
-    def publish_and_wait(self, site: Path) -> str:
-        """Publish and return what the origin printed (JSON). Raises TestbedError when it failed.
+    def publish(self) -> str:
+        """Publish the site and return what the origin printed (JSON). Raises TestbedError when it failed.
 
         With `kill` in the scenario, those edges are killed in the middle and started again.
         """
-        process = self.publish(site)
+        process = self._publish()
         for edge in self.scenario.kill:
             time.sleep(KILL_AFTER_S)
             self.edges[edge].send_signal(signal.SIGKILL)

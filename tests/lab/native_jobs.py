@@ -69,13 +69,8 @@ def first_answer(out: Path, work: Path, scenario: dict[str, Any]) -> None:
     """The whole network, a publication, and a page fetched by a user from the service."""
     plan = scenario_from_json(scenario)
     with Testbed(plan, work, out) as testbed:
-        testbed.warm()
-        testbed.start_network()
-        testbed.start_controller()
-        testbed.start_servers()
-        testbed.wait_ready()
-        assert plan.site is not None
-        testbed.publish_and_wait(Path(plan.site))
+        testbed.start()
+        testbed.publish()
         with testbed.net["user1"].namespace.entered():
             url = f"http://[{testbed.plan.service}]/index.html"
             with urllib.request.urlopen(url, timeout=10) as answer:

@@ -30,13 +30,8 @@ def probe(out: Path, work: Path, scenario: dict[str, Any]) -> None:
     """Start the network, publish, send everything, leave captures and what the probes said."""
     plan = scenario_from_json(scenario)
     with Testbed(plan, work, out) as testbed:
-        testbed.warm()
-        testbed.start_network()
-        testbed.start_controller()
-        testbed.start_servers()
-        testbed.wait_ready()
-        assert plan.site is not None
-        testbed.publish_and_wait(Path(plan.site))
+        testbed.start()
+        testbed.publish()
         captures = CaptureSet(out / "probe.csv")
         for host in plan.topology.hosts:
             captures.open(host, testbed.net[host].namespace.fd, out / "probe" / f"{host}.pcap", INBOUND)
