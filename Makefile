@@ -11,11 +11,11 @@ RUN_OPTIONS = --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED) $(if $(SITE),--
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down bench kernel doctor lint format lock clean bootstrap
+.PHONY: help demo test test-ryu up down bench kernel doctor lint format lock clean bootstrap
 
 help: ## list the targets
 	@echo 'make TARGET [LAB=guest|native|auto] [TOPOLOGY=metro|FILE] [SITE=DIR] [SEED=N]'
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: bootstrap ## measure the default claims on a real web site; the report lands in results/demo/
 	@$(NEARCAST) run demo $(RUN_OPTIONS)
@@ -26,7 +26,12 @@ test: bootstrap ## lint, types, unit, property and golden tests, then the lab te
 	.venv/bin/mypy
 	$(PY) -m pytest -n auto
 	@$(PY) -m lab.kernel
-	$(PY) -m pytest tests/lab
+	$(PY) -m pytest tests/openvswitch tests/lab
+	@$(MAKE) --no-print-directory test-ryu
+
+test-ryu: bootstrap ## the same controller on ryu 4.34: a real Open vSwitch, and a whole lab
+	@scripts/ryu.sh
+	NEARCAST_OPENFLOW_RUNTIME=ryu $(PY) -m pytest tests/openvswitch tests/ryu
 
 up: bootstrap ## start TOPOLOGY on the real clock with a prompt
 	@$(NEARCAST) up --lab $(LAB) --topology $(TOPOLOGY)
@@ -54,9 +59,11 @@ format: bootstrap ## format the code and sort the imports
 
 lock: bootstrap ## choose new versions of all Python packages: requirements.lock
 	@scripts/lock.sh
+	@scripts/ryu.sh
+	@scripts/ryu.sh lock
 
 clean: ## remove .venv, results and caches of this checkout (the kernel stays in the user's cache)
-	rm -rf .venv results build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-ryu results build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 bootstrap:

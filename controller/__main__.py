@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return _run(settings)
+    except SettingsError as error:
+        print(f"controller: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"controller: {error.filename or settings.listen_address}: {error.strerror}", file=sys.stderr)
         return 1
@@ -40,19 +43,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(settings: Settings) -> int:
     # Threads inherit the mask, so the signals reach sigwait below and interrupt nothing else.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    # The first import of all, because ryu replaces parts of the standard library.
+    from controller.openflow.runtime import listen, run_app, wait_for_signal
+    from controller.openflow.ryu_api import RUNTIME
+
     crashed = _stop_when_a_thread_crashes()
 
     from controller.control_socket import serve_control
     from controller.coordinator import Coordinator
     from controller.journal import Journal
-    from controller.openflow.runtime import listen, run_app
+    from controller.operations import Operations
 
     listening = listen(settings.listen_address, settings.listen_port)
-    coordinator = Coordinator(settings, Journal(settings.event_log))
+    coordinator = Coordinator(settings, Journal(settings.event_log), RUNTIME)
+    operations = Operations(coordinator, settings.intent_file)
     run_app("controller.app", {"coordinator": coordinator}, listening)
     coordinator.start()
-    serve_control(settings.control_socket, coordinator.control)
-    signal.sigwait(_STOP_SIGNALS)
+    if settings.metrics_port is not None:
+        from controller.metrics_server import serve_metrics
+
+        serve_metrics(settings.listen_address, settings.metrics_port, operations.snapshot)
+    serve_control(settings.control_socket, operations.handle)
+    wait_for_signal(_STOP_SIGNALS)
     settings.control_socket.unlink(missing_ok=True)
     return 1 if crashed.is_set() else 0
 

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Answers a request; a ValueError becomes `{"ok": false, "error": ...}`."""
+"""Answers a request; a ValueError (the request makes no sense) and an OperationError become
+`{"ok": false, "error": ..., "usage": ...}`."""
+
+
+class OperationError(RuntimeError):
+    """A request that makes sense could not be carried out; one line for the user."""
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -36,8 +41,8 @@ def answer_line(line: bytes, handler: Handler) -> Mapping[str, Any]:
         if not isinstance(request, dict):
             raise ValueError('a request is a JSON object with an "op"')
         return handler(request)
-    except ValueError as error:
-        return {"ok": False, "error": str(error)}
+    except (ValueError, OperationError) as error:
+        return {"ok": False, "error": str(error), "usage": isinstance(error, ValueError)}
 
 
 def serve_control(path: Path, handler: Handler) -> None:

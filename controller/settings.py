@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.plan.facts import ServiceAt
+from controller.plan.facts import GatewayMode, ServiceAt
 from topologies.spec import Role, Topology, from_json
 
 
@@ -17,7 +17,11 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a controller is started with. `allowed_edges` None means all; `seed` fixes random times."""
+    """What a controller is started with. `allowed_edges` None means all; `seed` fixes random times.
+
+    `intent_file` keeps what operators have asked for (drains, policies) across restarts; `metrics_port`
+    is where Prometheus may ask over HTTP, on `listen_address`, if at all.
+    """
 
     topology: Topology
     service_at: ServiceAt
@@ -27,6 +31,9 @@ class Settings:
     control_socket: Path
     event_log: Path
     seed: int = 0
+    gateway: GatewayMode = GatewayMode.STATEFUL
+    intent_file: Path | None = None
+    metrics_port: int | None = None
 
 
 def read_settings(path: Path) -> Settings:
@@ -71,4 +78,7 @@ def _settings(data: Any) -> Settings:
         control_socket=Path(data["control_socket"]),
         event_log=Path(data["event_log"]),
         seed=int(data.get("seed", 0)),
+        gateway=GatewayMode(policy.get("gateway", GatewayMode.STATEFUL)),
+        intent_file=Path(data["intent_file"]) if data.get("intent_file") else None,
+        metrics_port=data.get("metrics_port"),
     )

@@ -59,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     web = serve.add_argument_group("web server")
     web.add_argument("--address", default="::", help="the service address (default %(default)s)")
     web.add_argument("--port", type=_port, default=80, help="TCP port (default %(default)s)")
+    health = serve.add_argument_group("health")
+    health.add_argument(
+        "--heartbeat-interface", metavar="IF", help="tell the gateway on this interface that the edge lives"
+    )
+    health.add_argument(
+        "--capacity",
+        type=_positive,
+        default=1000,
+        metavar="N",
+        help="requests at once; near it the edge asks for no new users (default %(default)s)",
+    )
     group = serve.add_argument_group("multicast reception")
     group.add_argument("--group", metavar="ADDRESS", help="group to join, e.g. ff35::8000:1")
     group.add_argument("--source", metavar="ADDRESS", help="the only sender to listen to, the origin's ULA")
@@ -86,6 +97,8 @@ def _check_serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error(
             "--site serves a folder of this machine: leave out --group, --sync-address and --public-key"
         )
+    if arguments.heartbeat_interface and not arguments.sync_address:
+        parser.error("--heartbeat-interface needs --sync-address, which heartbeats are sent from")
     if arguments.origin_url is not None and not arguments.origin_url.startswith("http://"):
         parser.error(f"--origin-url {arguments.origin_url} is not of the form http://[ADDRESS]:PORT")
 
@@ -118,6 +131,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         group,
         arguments.origin_url,
         arguments.seed,
+        arguments.heartbeat_interface,
+        arguments.capacity,
     )
     journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
     try:

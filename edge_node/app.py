@@ -8,6 +8,7 @@ import time
 from typing import BinaryIO
 
 from delivery.asgi import Receive, Scope, Send
+from edge_node.health import Load
 from edge_node.http.messages import Plan, Representation, request_from
 from edge_node.http.respond import Responder
 from edge_node.memory import MemoryCache
@@ -18,15 +19,23 @@ CHUNK_BYTES = 256 << 10
 
 
 class EdgeApp:
-    """Serves the files of `store` as the edge called `edge`."""
+    """Serves the files of `store` as the edge called `edge`, counting its requests in `load`."""
 
-    def __init__(self, edge: str, store: Store) -> None:
+    def __init__(self, edge: str, store: Store, load: Load) -> None:
         self._store = store
+        self._load = load
         self._responder = Responder(edge)
         self._memory = MemoryCache()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI)."""
+        self._load.begin()
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._load.end()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_from(
             scope["method"],
             scope["raw_path"].decode("latin-1"),

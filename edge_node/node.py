@@ -32,7 +32,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `python -m edge_node serve` was asked to do. Ports are TCP, 0 picks a free one."""
+    """What `python -m edge_node serve` was asked to do. Ports are TCP, 0 picks a free one; `capacity` is the
+    number of requests at once that the edge is made for."""
 
     name: str
     address: str
@@ -42,6 +43,8 @@ class Options:
     group: Group | None
     origin_url: str | None
     seed: int
+    heartbeat_interface: str | None = None
+    capacity: int = 1000
 
 
 async def run(options: Options, store: Store, public_key: Ed25519PublicKey, journal: Journal) -> None:
@@ -51,6 +54,7 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
     """
     from delivery.asgi import Application, listen, serve
     from edge_node.app import EdgeApp
+    from edge_node.health import Heart, Load
     from edge_node.receiver import Reception
     from edge_node.reports import Reporter
     from edge_node.sync import SyncApp
@@ -65,8 +69,9 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
         reporter = Reporter(options.origin_url, options.name, options.seed, journal)
     progress = Progress(store, journal, reporter)
     writer = Writer(store, progress.settled)
+    load = Load(options.capacity)
     servers: list[tuple[Application, socket.socket]] = [
-        (EdgeApp(options.name, store), listen(options.address, options.port))
+        (EdgeApp(options.name, store, load), listen(options.address, options.port))
     ]
     addresses = {"address": options.address, "port": servers[0][1].getsockname()[1]}
     if options.sync_address is not None:
@@ -88,6 +93,9 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
             reporter,
             seed=options.seed,
         )
+    heart = None
+    if options.heartbeat_interface is not None and options.sync_address is not None:
+        heart = Heart(options.sync_address, options.heartbeat_interface, load)
     starting = len(servers)
 
     def started() -> None:
@@ -95,6 +103,8 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
         starting -= 1
         if not starting:
             journal.write("ready", **addresses)
+            if heart is not None:
+                heart.start()
 
     async with asyncio.TaskGroup() as group_of_servers:
         for app, listener in servers:
@@ -105,6 +115,8 @@ async def run(options: Options, store: Store, public_key: Ed25519PublicKey, jour
         if reception is not None:
             reception.start()
         await stop.wait()
+        if heart is not None:
+            heart.stop()
         if reception is not None:
             await reception.close()
     await writer.close()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.claims.latency import ROUND_TRIP_TOLERANCE, first_bytes_ms, page_loads_ms
-from experiments.claims.service import cuts
 from experiments.loads import most_loaded, phase_loads, rates
 from experiments.records import RoundTrip, ScenarioRecords, Transfer
 from experiments.statistics import cumulative, median, percentile
@@ -14,12 +13,12 @@ from experiments.style import (
     DASHES,
     INK,
     MUTED,
-    OTHER_SERIES,
     SERIES,
     SYNC_NAMES,
     scenario_colour,
     scenario_name,
 )
+from experiments.timelines import colours, mark_faults
 
 _WIDE_RANGE = 20.0  # a logarithmic axis when values spread further than this
 
@@ -157,8 +156,7 @@ def answers(axes: Any, records: ScenarioRecords) -> None:
     """One row for each user: requests as lines coloured by the edge that answered, crosses for lost ones."""
     users = list(dict.fromkeys(row.user for row in records.transfers))
     edges = list(dict.fromkeys(row.edge for row in records.transfers if row.ok))
-    palette = (SERIES["edge"], SERIES["central"], *OTHER_SERIES, SERIES["push"])
-    colours = {edge: palette[index % len(palette)] for index, edge in enumerate(edges)}
+    by_edge = colours(edges)
     named: set[str] = set()
     for row in records.transfers:
         y = users.index(row.user)
@@ -166,23 +164,12 @@ def answers(axes: Any, records: ScenarioRecords) -> None:
             label = "" if row.edge in named else row.edge
             named.add(row.edge)
             span = (row.started_s, row.ended_s)
-            axes.plot(span, (y, y), color=colours[row.edge], linewidth=7, solid_capstyle="butt", label=label)
+            axes.plot(span, (y, y), color=by_edge[row.edge], linewidth=7, solid_capstyle="butt", label=label)
         else:
             label = "" if "lost" in named else "no answer"
             named.add("lost")
             axes.plot([row.started_s], [y], "x", color=INK, markersize=9, markeredgewidth=2, label=label)
-    for cut in cuts(records):
-        for name, text in (("at_s", "link breaks"), ("mend_s", "link is back")):
-            if cut.get(name) is not None:
-                axes.axvline(cut[name], color=INK, linewidth=1, linestyle="--")
-                axes.annotate(
-                    f"{text}: {cut['a']}-{cut['b']}",
-                    (cut[name], -0.6),
-                    xytext=(4, 0),
-                    textcoords="offset points",
-                    fontsize=8,
-                    va="top",
-                )
+    mark_faults(axes, [step for step in records.faults if step.window == "requests"])
     axes.set_yticks(range(len(users)), users)
     axes.set_ylim(len(users) - 0.4, -0.8)
     axes.set_xlabel("seconds since the scenario began")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shlex
@@ -24,7 +23,7 @@ from experiments.preparation import (
     prepare_lab,
     site_for,
 )
-from experiments.runner import EXPERIMENTS, interruptible, run_experiment
+from experiments.runner import EXPERIMENTS, experiment_module, interruptible, run_experiment
 from lab.jobs import LabError
 from lab.progress import ProgressSink, progress_display, silent
 
@@ -79,7 +78,7 @@ def run(
 
     if experiment not in EXPERIMENTS:
         raise UsageError(f"no experiment {experiment!r}; choose one of {', '.join(EXPERIMENTS)}")
-    module = importlib.import_module(f"experiments.{experiment}")
+    module = experiment_module(experiment)
     for word, given in (("site", site), ("kill", kill), ("loss", loss)):
         if given and word not in module.TAKES:
             raise UsageError(f"--{word} means nothing to {experiment}; leave it out")
@@ -205,12 +204,14 @@ def main() -> None:
     """Run the command line; errors are one line, exit status 1 for a failure, 2 for usage."""
     from threading import Event
 
+    from experiments.live import app as live_app
     from experiments.records import RecordError
     from lab.kernel_source import KernelError
     from topologies.cli import app as topology_app
     from topologies.files import TopologyError
 
     app.add_typer(topology_app, name="topology")
+    app.add_typer(live_app)
     try:
         with interruptible(Event()):
             app(standalone_mode=True)

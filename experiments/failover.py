@@ -1,12 +1,17 @@
-"""failover: an edge's link breaks while its users fetch, and is mended: what they see (C15)."""
+"""failover: links, edges, a switch and the controller fail while users ask: what they notice (C15)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from experiments.faults import ControllerKill, Cut, Kill, SwitchFailure, Unplug
 from experiments.options import Options, edge_scenario
-from experiments.scenario import Cut, Scenario
-from topologies.spec import Role
+from experiments.protection import Choice, choose
+from experiments.scenario import Scenario
+from experiments.windows import Get, Window
+from topologies.spec import Role, Topology
 
 TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
 SMALL_SITE = True
@@ -15,21 +20,66 @@ INTERVAL_S = 0.05
 LENGTH_S = 6.0
 CUT_S = 2.0
 MEND_S = 4.0
+FAST_INTERVAL_S = 0.01
+"""Between the requests of a user whose edge is killed."""
 
 
 def scenarios(options: Options) -> list[Scenario]:
-    """The users of the first edge's access switch fetch one small page every 50 ms."""
+    """`edge`: what befalls an edge, and the controller. `links`: links and a switch on the way to an edge
+    further off; left out where the topology has no such way."""
     topology = options.network
     edge = next(edge for edge in topology.of_role(Role.EDGE) if edge not in options.off)
     switch = topology.ports[edge][0].peer
-    users = [port.peer for port in topology.ports[switch] if topology.role(port.peer) is Role.USER]
+    users = tuple(port.peer for port in topology.ports[switch] if topology.role(port.peer) is Role.USER)
+    near = replace(
+        edge_scenario(options),
+        workload=_steady(topology, users),
+        faults=(Cut(switch, edge, at_s=CUT_S, mend_s=MEND_S),),
+        windows=edge_windows(edge, users),
+    )
+    active = tuple(other for other in topology.of_role(Role.EDGE) if other not in options.off)
+    choice = choose(topology, active)
+    if choice is None:
+        return [near]
+    far = replace(
+        edge_scenario(options),
+        name="links",
+        workload={},
+        off=(*options.off, *choice.off),
+        kill=(),
+        windows=link_windows(choice),
+    )
+    return [near, far]
+
+
+def _steady(topology: Topology, users: tuple[str, ...]) -> Mapping[str, list[dict[str, Any]]]:
+    """Every user fetches the front page every 50 ms."""
     url = f"http://{topology.service.name}/"
-    fetches = {
+    return {
         user: [
             {"page": f"{user}-{tick}", "kind": "page", "start_s": round(tick * INTERVAL_S, 3), "urls": [url]}
             for tick in range(int(LENGTH_S / INTERVAL_S))
         ]
         for user in users
     }
-    cut = Cut(switch, edge, CUT_S, MEND_S)
-    return [replace(edge_scenario(options), workload=fetches, cuts=(cut,))]
+
+
+def edge_windows(edge: str, users: tuple[str, ...]) -> tuple[Window, ...]:
+    """The edge's process is killed, its machine unplugged; the controller is killed and started again."""
+    ticks = [round(tick * FAST_INTERVAL_S, 3) for tick in range(120)]
+    gets = tuple(Get(user, at_s) for user in users for at_s in ticks)
+    return (
+        Window("kill", 2.5, faults=(Kill(edge, at_s=0.5, mend_s=1.8),), gets=gets),
+        Window("unplug", 1.5, faults=(Unplug(edge, at_s=0.5, mend_s=1.0),), probers=users),
+        Window("controller", 5.0, faults=(ControllerKill(at_s=0.5, mend_s=1.0),), probers=users[:1]),
+    )
+
+
+def link_windows(choice: Choice) -> tuple[Window, ...]:
+    """A link with a loop-free alternate fails and comes back, one without, then a switch."""
+    safe, bare, probers = choice.protected, choice.unprotected, (choice.user,)
+    windows = [Window("alternate", 1.5, (Cut(safe.a, safe.b, at_s=0.5, mend_s=1.0),), probers)]
+    if bare is not None:
+        windows.append(Window("repair", 1.5, (Cut(bare.a, bare.b, at_s=0.5, mend_s=1.0),), probers))
+    failure = SwitchFailure(choice.switch, at_s=0.5, mend_s=1.0)
+    return (*windows, Window("switch", 1.5, (failure,), probers))

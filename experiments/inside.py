@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import socket
 import subprocess
@@ -12,8 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from experiments import flat, injection
+from experiments.acts.context import Context
+from experiments.acts.window import play
 from experiments.clients import fetch_all, write_transfers
-from experiments.cuts import cutting
+from experiments.injection import injecting
 from experiments.scenario import Mode, Scenario, scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed, TestbedError
 from lab.counters import CounterSampler
@@ -35,11 +39,17 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
     plan = scenario_from_json(scenario)
     steps = Steps()
     began = time.monotonic()
+    if plan.mode is Mode.FLAT:
+        flat.run(plan, work, out)
+        _write_facts(out, plan, steps, {}, [])
+        return
     with Testbed(plan, work, out) as testbed:
         with steps.step("start"):
             testbed.start(lambda text: progress(f"{plan.name}: {text}"))
         hosts = {name: testbed.net[name].namespace for name in plan.topology.hosts}
         sampler = CounterSampler(plan.topology, out / "links.csv", origin=began, namespaces=hosts)
+        context = Context(testbed, out, work, began, sampler)
+        windows: list[dict[str, Any]] = []
         if plan.mode is Mode.EDGE:
             with steps.step("rtt"):
                 _measure_round_trips(testbed, out / "rtt.csv")
@@ -53,13 +63,23 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
             with steps.step("requests"), sampler.phase("requests", SAMPLE_INTERVAL_S):
                 fetches = sum(len(entries) for entries in plan.workload.values())
                 progress(f"{plan.name}: {len(plan.workload)} users make {fetches} page loads and downloads")
-                with cutting(testbed.net, plan.cuts):
+                with injecting(testbed, plan.faults, "requests", began, time.monotonic()) as injector:
                     rows = fetch_all(testbed.net, plan.workload, work / "curl", began)
                 write_transfers(out / "transfers.csv", rows)
+            if plan.faults:
+                context.write("faults.csv", injection.COLUMNS, injector.rows)
+        for window in plan.windows:
+            progress(f"{plan.name}: window {window.name}, {window.length_s:g} s")
+            with steps.step(f"window {window.name}"):
+                windows.append(play(context, window))
+        for number, act in enumerate(plan.acts, start=1):
+            progress(f"{plan.name}: {act.kind} ({number} of {len(plan.acts)})")
+            with steps.step(f"act {number} {act.kind}"):
+                importlib.import_module(f"experiments.acts.{act.kind}").run(context, **act.arguments)
         sampler.close()
         testbed.stop_captures()
         final = testbed.control.status()
-    _write_facts(out, plan, steps, final)
+    _write_facts(out, plan, steps, final, windows)
     progress(f"{plan.name}: done")
 
 
@@ -152,7 +172,9 @@ def _handshake_ms(testbed: Testbed, user: str) -> float:
         return (time.monotonic() - began) * 1000
 
 
-def _write_facts(out: Path, plan: Scenario, steps: Steps, status: dict[str, Any]) -> None:
+def _write_facts(
+    out: Path, plan: Scenario, steps: Steps, status: dict[str, Any], windows: list[dict[str, Any]]
+) -> None:
     """scenario.json: what was asked and what ran."""
     versions = {}
     for name, command in {
@@ -167,5 +189,6 @@ def _write_facts(out: Path, plan: Scenario, steps: Steps, status: dict[str, Any]
         "steps_s": steps.seconds,
         "versions": versions,
         "controller": status,
+        "windows": windows,
     }
     (out / "scenario.json").write_text(json.dumps(facts, indent=1, sort_keys=True))

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.charts import answers, completions, distributions, round_trips, throughput
 from experiments.drawing import LoadScale, draw_loads, draw_topology, link_load, load_bar
+from experiments.figure import Figure, Painter, Scenarios
 from experiments.loads import backbone, content_bytes, phase_loads
-from experiments.records import ScenarioRecords
 from experiments.style import FULL_WIDTH_IN, NAMES, SYNC_NAMES, save, scenario_name, styled
+from experiments.window_plots import group_arrivals, probe_windows, requests_by_address, requests_by_edge
 from topologies.spec import Link, Topology
-
-Scenarios = Mapping[str, ScenarioRecords]
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A picture that was drawn: `plots/NAME.svg` and `.png`, and the raw files it shows."""
-
-    name: str
-    title: str
-    caption: str
-    source: tuple[str, ...] = ()
-
-
-Painter = Callable[[Any, Topology, Scenarios, Path], Figure | None]
-"""Draws one picture with pyplot and saves it; None when the run has no data for it."""
 
 
 def topology_picture(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
@@ -230,7 +214,7 @@ def answers_over_time(pyplot: Any, topology: Topology, scenarios: Scenarios, fol
         "Who answered, and when nobody did",
         "Every request as a line from its start to its end, coloured by the edge that answered; crosses are"
         " requests without an answer. The vertical lines are where the link broke and was mended.",
-        ("raw/edge/transfers.csv", "raw/edge/scenario.json"),
+        ("raw/edge/transfers.csv", "raw/edge/faults.csv"),
     )
 
 
@@ -238,7 +222,13 @@ PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "demo": (latency, request_loads, publish_loads, backbone_throughput, sync_times, topology_picture),
     "latency": (configured_and_measured, topology_picture),
     "backbone": (publish_loads, backbone_throughput, sync_times, topology_picture),
-    "failover": (answers_over_time, topology_picture),
+    "failover": (probe_windows, answers_over_time, topology_picture),
+    "drain": (requests_by_edge, topology_picture),
+    "gateway": (topology_picture,),
+    "private-routing": (topology_picture,),
+    "neighbours": (probe_windows, topology_picture),
+    "scope": (group_arrivals, requests_by_edge, topology_picture),
+    "privacy": (requests_by_address, topology_picture),
 }
 
 

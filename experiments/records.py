@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from experiments.csv_records import RecordError as RecordError
+from experiments.csv_records import read_records
 from topologies.spec import Topology, from_json
-
-_R = TypeVar("_R")
-
-
-class RecordError(ValueError):
-    """A raw file does not have the promised columns or values; the text names file, line and column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +67,10 @@ class RoundTrip:
     configured_ms: float
     measured_ms: float
 
+    def __post_init__(self) -> None:
+        if self.configured_ms <= 0:
+            raise ValueError(f"configured_ms {self.configured_ms}: a round trip is longer than nothing")
+
     @property
     def deviation(self) -> float:
         """How far the measured round trip is from the configured one, relative to it (signed)."""
@@ -100,6 +99,135 @@ class CaptureCount:
     dropped: int
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One probe of a user: when it was sent, its round trip and who answered, if anyone did."""
+
+    window: str
+    user: str
+    sent_s: float
+    rtt_ms: float | None
+    edge: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request on a connection of its own; times as in `Transfer`, `source` is the user's address,
+    `error` why it failed (`held` when it was not meant to end)."""
+
+    window: str
+    user: str
+    path: str
+    source: str
+    started_s: float
+    connect_s: float
+    ttfb_s: float
+    total_s: float
+    bytes: int
+    status: int
+    edge: str
+    error: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the client got the whole answer it asked for."""
+        return not self.error and 200 <= self.status < 300
+
+    @property
+    def ended_s(self) -> float:
+        """When it ended, in seconds since the scenario began."""
+        return self.started_s + self.total_s
+
+
+@dataclass(frozen=True, slots=True)
+class FaultStep:
+    """A fault that was carried out, or mended: from `t_s` to `done_s`."""
+
+    window: str
+    kind: str
+    target: str
+    is_break: bool
+    t_s: float
+    done_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """One attempt to get in to a host: whether it arrived there, and what came back."""
+
+    gateway: str
+    round: str
+    protocol: str
+    port: int
+    has_arrived: bool
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A connection through a gateway: its own address and port, and those that the other end saw."""
+
+    gateway: str
+    own: str
+    seen: str
+    handshake_ms: float
+    mbps: float
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PathTransfer:
+    """A transfer through a narrow link, and the path MTU that the user knows at its end."""
+
+    user: str
+    direction: str
+    bytes: int
+    is_complete: bool
+    path_mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What a probe with a small hop limit brought back, and from which address."""
+
+    user: str
+    target: str
+    hop_limit: int
+    answer: str
+    answered_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Whether an address answered a user's echo request; `kind` says whose it is."""
+
+    user: str
+    target: str
+    kind: str
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How many datagrams of a sender to a group a receiver got that had joined it."""
+
+    group: str
+    sender: str
+    receiver: str
+    sent: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArpCount:
+    """ARP requests that a host sent and heard on its segment."""
+
+    segment: str
+    host: str
+    requests_sent: int
+    requests_heard: int
+
+
 @dataclass(frozen=True)
 class ScenarioRecords:
     """Everything one scenario left. Records of files that it did not write are empty."""
@@ -112,6 +240,16 @@ class ScenarioRecords:
     round_trips: tuple[RoundTrip, ...] = ()
     sync: tuple[SyncResult, ...] = ()
     captures: tuple[CaptureCount, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    requests: tuple[Request, ...] = ()
+    faults: tuple[FaultStep, ...] = ()
+    knocks: tuple[Knock, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    paths: tuple[PathTransfer, ...] = ()
+    hops: tuple[Hop, ...] = ()
+    pings: tuple[Ping, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    arps: tuple[ArpCount, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """scenario.json; below `lab` what the lab said of itself (job-result.json); `failed` if it did."""
 
@@ -144,11 +282,21 @@ def load_scenario(folder: Path, topology: Topology) -> ScenarioRecords:
         name=folder.name,
         folder=folder,
         topology=topology if asked is None else from_json(asked),
-        transfers=_read(folder / "transfers.csv", _transfer),
-        links=_read(folder / "links.csv", _link_sample),
-        round_trips=_read(folder / "rtt.csv", _round_trip),
-        sync=_read(folder / "sync.csv", _sync_result),
-        captures=_read(folder / "captures.csv", _capture_count),
+        transfers=read_records(folder / "transfers.csv", Transfer),
+        links=read_records(folder / "links.csv", LinkSample, {"source": "from", "target": "to"}),
+        round_trips=read_records(folder / "rtt.csv", RoundTrip),
+        sync=read_records(folder / "sync.csv", SyncResult),
+        captures=read_records(folder / "captures.csv", CaptureCount),
+        probes=read_records(folder / "probes.csv", Probe),
+        requests=read_records(folder / "requests.csv", Request),
+        faults=read_records(folder / "faults.csv", FaultStep),
+        knocks=read_records(folder / "scans.csv", Knock),
+        flows=read_records(folder / "flows.csv", Flow),
+        paths=read_records(folder / "paths.csv", PathTransfer),
+        hops=read_records(folder / "routes.csv", Hop),
+        pings=read_records(folder / "pings.csv", Ping),
+        deliveries=read_records(folder / "groups.csv", Delivery),
+        arps=read_records(folder / "arps.csv", ArpCount),
         facts=facts,
     )
 
@@ -163,74 +311,3 @@ def _facts(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise RecordError(f"{path}: an object was expected; run the experiment again")
     return facts
-
-
-def _read(path: Path, parse: Callable[[Mapping[str, str]], _R]) -> tuple[_R, ...]:
-    if not path.exists():
-        return ()
-    records = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in (reader := csv.DictReader(file)):
-            try:
-                records.append(parse(row))
-            except KeyError as missing:
-                raise RecordError(f"{path}: no column {missing}; docs/architecture.md lists them") from None
-            except (TypeError, ValueError) as error:
-                raise RecordError(f"{path}, line {reader.line_num}: {error}") from None
-    return tuple(records)
-
-
-def _transfer(row: Mapping[str, str]) -> Transfer:
-    return Transfer(
-        user=row["user"],
-        page=row["page"],
-        kind=row["kind"],
-        url=row["url"],
-        started_s=float(row["started_s"]),
-        namelookup_s=float(row["namelookup_s"]),
-        connect_s=float(row["connect_s"]),
-        ttfb_s=float(row["ttfb_s"]),
-        total_s=float(row["total_s"]),
-        bytes=int(row["bytes"]),
-        status=int(row["status"]),
-        edge=row["edge"],
-        exitcode=int(row["exitcode"]),
-    )
-
-
-def _link_sample(row: Mapping[str, str]) -> LinkSample:
-    return LinkSample(
-        phase=row["phase"],
-        t_s=float(row["t_s"]),
-        link=row["link"],
-        source=row["from"],
-        target=row["to"],
-        layer=row["layer"],
-        bytes=int(row["bytes"]),
-        packets=int(row["packets"]),
-        drops=int(row["drops"]),
-    )
-
-
-def _round_trip(row: Mapping[str, str]) -> RoundTrip:
-    configured_ms = float(row["configured_ms"])
-    if configured_ms <= 0:
-        raise ValueError(f"configured_ms {configured_ms}: a round trip is longer than nothing")
-    return RoundTrip(row["user"], row["edge"], configured_ms, float(row["measured_ms"]))
-
-
-def _sync_result(row: Mapping[str, str]) -> SyncResult:
-    completed = row["completed_s"]
-    return SyncResult(
-        edge=row["edge"],
-        files=int(row["files"]),
-        bytes=int(row["bytes"]),
-        identical=row["identical"] == "1",
-        completed_s=float(completed) if completed else None,
-    )
-
-
-def _capture_count(row: Mapping[str, str]) -> CaptureCount:
-    return CaptureCount(
-        row["node"], row["filter"], int(row["seen"]), int(row["written"]), int(row["dropped"])
-    )

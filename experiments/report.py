@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.figure import Figure
 from experiments.loads import content_bytes
-from experiments.plots import Figure
 from experiments.records import ScenarioRecords
 from experiments.style import scenario_name
 from experiments.summary import Summary
@@ -22,7 +22,13 @@ QUESTIONS = {
     " sync cost the backbone, and does anything leak?",
     "latency": "Is the emulated network as fast and as slow as it was configured to be?",
     "backbone": "How often does content cross the most-loaded backbone link on its way to all edges?",
-    "failover": "A link to an edge breaks and comes back while users fetch: what do they notice?",
+    "failover": "Links, edges, a switch and the controller fail while users ask: what do they notice?",
+    "drain": "An edge is drained and another overloaded: does any user notice?",
+    "gateway": "Is a user with a global address as closed as behind NAT, unchanged and no slower?",
+    "private-routing": "What can users learn of the routers that carry their packets?",
+    "neighbours": "Whom does neighbour discovery wake, and what does a sweep of a /64 do to others?",
+    "scope": "Does multicast stay within its zone, and content and users where policy puts them?",
+    "privacy": "Do temporary addresses work through requests, downloads and changes of address?",
 }
 
 

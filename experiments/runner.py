@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
+from types import ModuleType
 from typing import Any
 
 from experiments.options import Options
@@ -22,7 +23,10 @@ from experiments.summary import Summary, analyse
 from lab.jobs import CHECKOUT, Job, LabError
 from lab.run import LabKind
 
-EXPERIMENTS = ("demo", "latency", "backbone", "failover")
+EXPERIMENTS = (
+    *("demo", "latency", "backbone", "failover", "drain", "gateway"),
+    *("private-routing", "neighbours", "scope", "privacy"),
+)
 ENTRY = "experiments.inside:run"
 WALL_LIMIT_S = 900.0
 
@@ -33,6 +37,11 @@ class Run:
 
     folder: Path
     summary: Summary
+
+
+def experiment_module(name: str) -> ModuleType:
+    """The module of an experiment: `scenarios(options)`, `TAKES`, `SMALL_SITE`."""
+    return importlib.import_module(f"experiments.{name.replace('-', '_')}")
 
 
 def run_experiment(
@@ -49,8 +58,7 @@ def run_experiment(
     `progress` receives (scenario, what it does now); `command` is how a person repeats this. Raises
     LabError when a scenario failed; the folder then holds its console and traceback.
     """
-    module = importlib.import_module(f"experiments.{name}")
-    scenarios: list[Scenario] = module.scenarios(options)
+    scenarios: list[Scenario] = experiment_module(name).scenarios(options)
     folder = new_run_folder(results / name, options.seed)
     began = time.monotonic()
     walls = _run_all(scenarios, kind, folder, progress)

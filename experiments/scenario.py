@@ -7,7 +7,12 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from experiments.faults import Fault, faults_from_json, faults_to_json
+from experiments.windows import Window, window_from_json, window_to_json
 from topologies.spec import Topology, from_json, to_json
+
+DNS_TTL_S = 60
+"""How long resolvers may keep the service's record: what a fail-over by DNS would have to wait for."""
 
 
 class Mode(StrEnum):
@@ -19,16 +24,24 @@ class Mode(StrEnum):
     """The service at the origin, no edges: what a central cloud does."""
     PUSH = "push"
     """Edges kept in sync by one unicast transfer each."""
+    FLAT = "flat"
+    """No service: the hosts of each access switch on an IPv4 segment of their own, for ARP."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A link that fails: `at_s` seconds after the requests begin, for good or until `mend_s`."""
+class Act:
+    """Something done in the lab after the publication: a module of `experiments.acts` and its arguments."""
 
-    a: str
-    b: str
-    at_s: float
-    mend_s: float | None = None
+    kind: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TemporaryAddresses:
+    """Users make temporary addresses (RFC 8981) with these lifetimes."""
+
+    preferred_s: int
+    valid_s: int
 
 
 @dataclass(frozen=True)
@@ -37,8 +50,13 @@ class Scenario:
 
     `workload` maps each user to its fetches ({"page", "kind", "start_s", "urls"}); `off` names edges
     that are switched off; `kill` names edges whose process is killed (SIGKILL) in the middle of the
-    publication and started again; `all_pairs` measures the round trip of every user to every edge
-    instead of to its nearest one.
+    publication and started again; `faults` happen while the workload runs; `all_pairs` measures the round
+    trip of every user to every edge instead of to its nearest one. Windows come after the workload, acts
+    after the windows.
+
+    `capacity` is the number of requests at once that an edge is made for; `long_file_bytes` adds a file
+    `long.bin` of that size to the site; `capture_hosts` captures multicast at every host, not only at users.
+    `controller_python` is the interpreter of the controller where it is not this one: ryu, not os-ken.
     """
 
     name: str
@@ -49,9 +67,16 @@ class Scenario:
     workload: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     off: tuple[str, ...] = ()
     kill: tuple[str, ...] = ()
-    cuts: tuple[Cut, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    windows: tuple[Window, ...] = ()
+    acts: tuple[Act, ...] = ()
     all_pairs: bool = False
     rate_mbps: float = 100.0
+    capacity: int = 1000
+    long_file_bytes: int = 0
+    capture_hosts: bool = False
+    temporary: TemporaryAddresses | None = None
+    controller_python: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, see `scenario_from_json`."""
@@ -59,7 +84,10 @@ class Scenario:
         return data | {
             "mode": str(self.mode),
             "topology": to_json(self.topology),
-            "cuts": [asdict(cut) for cut in self.cuts],
+            "faults": faults_to_json(self.faults),
+            "windows": [window_to_json(window) for window in self.windows],
+            "acts": [{"kind": act.kind, "arguments": dict(act.arguments)} for act in self.acts],
+            "temporary": None if self.temporary is None else asdict(self.temporary),
             "workload": dict(self.workload),
         }
 
@@ -73,6 +101,9 @@ def scenario_from_json(data: Mapping[str, Any]) -> Scenario:
             "topology": from_json(data["topology"]),
             "off": tuple(data["off"]),
             "kill": tuple(data["kill"]),
-            "cuts": tuple(Cut(**cut) for cut in data["cuts"]),
+            "faults": faults_from_json(data["faults"]),
+            "windows": tuple(window_from_json(window) for window in data["windows"]),
+            "acts": tuple(Act(**act) for act in data["acts"]),
+            "temporary": data["temporary"] and TemporaryAddresses(**data["temporary"]),
         }
     )

@@ -8,16 +8,18 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
-from experiments.preparation import choose_lab, prepare_lab, site_for
+from experiments.preparation import UsageError, choose_lab, prepare_lab, site_for
 from experiments.runner import interruptible
 from experiments.scenario import Mode, Scenario
+from lab import relay
 from lab.cache import cache_dir
-from lab.jobs import SCRATCH, Clock, Job
+from lab.jobs import SCRATCH, Clock, Job, LabError
 from lab.progress import progress_display
 from topologies.files import load
 
@@ -43,6 +45,7 @@ def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
             clock=Clock.REAL,
             seed=seed,
             interactive=True,
+            reachable_at=_socket(os.getpid()),
         )
         cancel = Event()
         with _registered(), interruptible(cancel), _terminal_restored():
@@ -55,17 +58,48 @@ def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
 def down(timeout_s: float = 10.0) -> list[int]:
     """End every lab of this user that `up` started; the process IDs that were ended."""
     ended = []
-    for entry in sorted(_registry().glob("*.pid")):
-        process = int(entry.stem)
-        if _started(process) != entry.read_text():
-            entry.unlink(missing_ok=True)
-            continue
+    for process in _running():
+        entry = _registry() / f"{process}.pid"
         os.kill(process, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
         while entry.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         ended.append(process)
     return ended
+
+
+def ask(lab: int | None, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Have a lab that is up answer a request; `lab` is the process ID of its `up`, needed when several are.
+
+    Raises UsageError when it is not clear which lab is meant, and LabError when there is none or it does
+    not answer.
+    """
+    running = _running()
+    if not running:
+        raise LabError("no lab is up; start one with `nearcast up`")
+    if lab is None and len(running) > 1:
+        raise UsageError(f"{len(running)} labs are up; say which with --lab: {', '.join(map(str, running))}")
+    if lab is not None and lab not in running:
+        raise UsageError(f"--lab {lab}: no such lab is up; there are: {', '.join(map(str, running))}")
+    process = running[0] if lab is None else lab
+    try:
+        return relay.ask(_socket(process), request)
+    except OSError as error:
+        reason = error.strerror or error
+        raise LabError(f"lab {process} cannot be reached ({reason}); it may be starting or ending") from None
+
+
+def _running() -> list[int]:
+    """The process IDs of this user's labs; what killed ones have left is removed."""
+    found = []
+    for entry in sorted(_registry().glob("*.pid")):
+        process = int(entry.stem)
+        if _started(process) == entry.read_text():
+            found.append(process)
+        else:
+            entry.unlink(missing_ok=True)
+            _socket(process).unlink(missing_ok=True)
+    return found
 
 
 def _piped_commands() -> str | None:
@@ -103,6 +137,11 @@ def _registered() -> Iterator[None]:
 
 def _registry() -> Path:
     return cache_dir() / "labs"
+
+
+def _socket(process: int) -> Path:
+    """Where the lab of this process takes requests."""
+    return _registry() / f"{process}.sock"
 
 
 def _started(process: int) -> str:

@@ -14,7 +14,16 @@ SERIES = {"edge": "#0072b2", "central": "#d55e00", "push": "#cc79a7"}
 """Colour of a scenario in every picture."""
 DASHES = {"edge": "-", "central": "--", "push": ":"}
 OTHER_SERIES = ("#009e73", "#56b4e9", "#e69f00", "#f0e442")
-NAMES = {"edge": "edges", "central": "central cloud", "push": "unicast push"}
+NAMES = {
+    "edge": "edges",
+    "central": "central cloud",
+    "push": "unicast push",
+    "links": "edges further off",
+    "narrow": "a narrow link",
+    "global": "routers with global addresses",
+    "arp": "IPv4 segments",
+    "stable": "stable addresses",
+}
 SYNC_NAMES = {"edge": "multicast", "push": "unicast push"}
 """How a scenario is called where the picture is about keeping edges in sync."""
 LOAD_MAP = "YlGnBu"

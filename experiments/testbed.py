@@ -6,6 +6,8 @@ import ctypes
 import importlib
 import json
 import os
+import random
+import shutil
 import signal
 import socket
 import time
@@ -15,14 +17,18 @@ from types import TracebackType
 from typing import Any
 
 from experiments.control import Control
-from experiments.scenario import Mode, Scenario
+from experiments.hosts import host_words
+from experiments.scenario import DNS_TTL_S, Mode, Scenario
 from lab.bpf import INBOUND, MULTICAST
 from lab.captures import CaptureProcess, CaptureSet
 from lab.openvswitch import OpenVSwitch
 from lab.processes import LabProcess, ProcessTable
+from topologies.control_links import control_delays_ms, make_control_links
 from topologies.mininet_net import LabNet
+from topologies.namespaces import NetworkNamespace
 from topologies.spec import Role, to_json
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 SYNC_PORT = 8081
 ORIGIN_PORT = 8080
 FLUTE_PORT = 4001
@@ -36,6 +42,19 @@ _WARM_MODULES = (
     "os_ken.controller.ofp_handler", "raptorq", "cryptography.hazmat.primitives.asymmetric.ed25519",
     "uvicorn", "uvicorn.protocols.http.httptools_impl", "dnslib",
 )  # fmt: skip
+CONNTRACK_TIMERS_S = {
+    "tcp_timeout_established": 7440,
+    "tcp_timeout_syn_sent": 240,
+    "tcp_timeout_syn_recv": 240,
+    "tcp_timeout_fin_wait": 240,
+    "tcp_timeout_close_wait": 240,
+    "tcp_timeout_last_ack": 240,
+    "tcp_timeout_time_wait": 240,
+    "udp_timeout": 300,
+    "udp_timeout_stream": 300,
+    "icmpv6_timeout": 60,
+}
+"""RFC 6092: REC-35 and REC-36 (2 h 4 min, 4 min for TCP), REC-14 (5 min for UDP, the recommended default)."""
 _MS_BIND = 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -65,6 +84,7 @@ class Testbed:
         self.controller: LabProcess | None = None
         self.edges: dict[str, LabProcess] = {}
         self._captures: CaptureProcess | None = None
+        self._control_namespace: NetworkNamespace | None = None
         if scenario.mode is Mode.CENTRAL:
             self.active_edges: tuple[str, ...] = ()
         else:
@@ -90,7 +110,14 @@ class Testbed:
         """The site of the scenario. Raises TestbedError when it has none."""
         if self.scenario.site is None:
             raise TestbedError(f"scenario {self.scenario.name} needs a site")
-        return Path(self.scenario.site)
+        if not self.scenario.long_file_bytes:
+            return Path(self.scenario.site)
+        extended = self.work / "site"
+        if not extended.exists():
+            shutil.copytree(self.scenario.site, extended)
+            noise = random.Random(self.scenario.seed).randbytes(self.scenario.long_file_bytes)
+            (extended / "long.bin").write_bytes(noise)
+        return extended
 
     def start(self, note: Callable[[str], None] = lambda _text: None) -> None:
         """Bring everything up and wait until users can be served; `note` hears how far it has got.
@@ -114,8 +141,32 @@ class Testbed:
         """Captures first, then switches, links and addresses."""
         self._start_captures()
         time.sleep(max(0.0, OVS_SETTLE_S - time.clock_gettime(time.CLOCK_BOOTTIME)))
+        if control_delays_ms(self.topology):
+            self._control_namespace, addresses = make_control_links(self.topology, self.scenario.seed)
+            self.net.controllers = {
+                switch: f"tcp:[{address}]:{CONTROLLER_PORT}" for switch, address in addresses.items()
+            }
+        for timer, seconds in CONNTRACK_TIMERS_S.items():
+            Path(f"/proc/sys/net/netfilter/nf_conntrack_{timer}").write_text(str(seconds))
         self.net.build()
+        self._choose_addresses()
         _bind_resolver(self.work, self._dns_address())
+
+    def _choose_addresses(self) -> None:
+        """Temporary addresses for users, where the scenario asks for them (RFC 8981, Linux's ip-sysctl)."""
+        temporary = self.scenario.temporary
+        if temporary is None:
+            return
+        settings = {
+            "temp_prefered_lft": temporary.preferred_s,
+            "temp_valid_lft": temporary.valid_s,
+            "max_desync_factor": 0,
+            "use_tempaddr": 2,
+        }
+        for user in self.topology.of_role(Role.USER):
+            interface = self.topology.ports[user][0].interface
+            for setting, value in settings.items():
+                self.net[user].namespace.sysctl(f"net.ipv6.conf.{interface}.{setting}", value)
 
     def _start_controller(self) -> None:
         """The controller; when it has programmed every switch, hosts are plugged in."""
@@ -125,26 +176,40 @@ class Testbed:
                 "service_at": "origin" if self.scenario.mode is Mode.CENTRAL else "edges",
                 "edges": None,
             },
-            "listen": ["::1", CONTROLLER_PORT],
+            "listen": ["::1" if self._control_namespace is None else "::", CONTROLLER_PORT],
             "seed": self.scenario.seed,
             "control_socket": str(self.work / "controller.sock"),
             "event_log": str(self.raw / "controller.jsonl"),
+            "intent_file": str(self.work / "intent.json"),
         }
         path = self.work / "controller.json"
         path.write_text(json.dumps(config))
-        self.controller = self.processes.start_module(
-            "controller", "controller.__main__", ["--config", str(path)]
-        )
+        self.start_controller()
         self.control.wait_until(
             lambda status: bool(status.get("synced")), "switches programmed", check=self.check_processes
         )
         self.net.plug_in_hosts()
 
+    def start_controller(self) -> None:
+        """The controller's process, the first time or again."""
+        config = str(self.work / "controller.json")
+        python = self.scenario.controller_python
+        if python is not None:
+            command = [python, "-m", "controller", "--config", config]
+            environment = {"PYTHONPATH": str(CHECKOUT), "NEARCAST_OPENFLOW_RUNTIME": "ryu"}
+            self.controller = self.processes.start_program(
+                "controller", command, self._control_namespace, environment
+            )
+            return
+        self.controller = self.processes.start_module(
+            "controller", "controller.__main__", ["--config", config], self._control_namespace
+        )
+
     def _start_servers(self) -> None:
         """DNS, the keys, and the edges (or, in the central case, the same server at the origin)."""
         dns = self.topology.of_role(Role.DNS)[0]
         argv = ["dns", "--address", self._dns_address(), "--name", self.topology.service.name]
-        argv += ["--aaaa", str(self.plan.service)]
+        argv += ["--aaaa", str(self.plan.service), "--ttl-s", str(DNS_TTL_S)]
         self.processes.start_module("dns", "origin.__main__", argv, self.net[dns].namespace)
         origin_main = importlib.import_module("origin.__main__").main
         if origin_main(["keygen", "--key", str(self.key), "--public", str(self.public_key)]) != 0:
@@ -154,6 +219,9 @@ class Testbed:
             self.start_edge(edge)
         if self.scenario.mode is Mode.CENTRAL:
             self._start_central()
+        if any(window.probers for window in self.scenario.windows):
+            words = ["--address", str(self.plan.service), *host_words(self.net, self.edges)]
+            self.processes.start_module("echo", "experiments.echo", words)
 
     def start_edge(self, edge: str) -> None:
         """One edge: HTTP on the service address, the multicast receiver, the sync API."""
@@ -163,13 +231,29 @@ class Testbed:
         argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT)]
         argv += ["--sync-address", address, "--sync-port", str(SYNC_PORT)]
         argv += ["--group", str(self.plan.static_group), "--source", origin]
-        argv += ["--interface", self.topology.ports[edge][0].interface, "--flute-port", str(FLUTE_PORT)]
+        interface = self.topology.ports[edge][0].interface
+        argv += ["--interface", interface, "--flute-port", str(FLUTE_PORT)]
+        argv += ["--heartbeat-interface", interface, "--capacity", str(self.scenario.capacity)]
         argv += ["--origin-url", f"http://[{origin}]:{ORIGIN_PORT}", "--public-key", str(self.public_key)]
         argv += ["--seed", str(self.scenario.seed * 1000 + self.active_edges.index(edge))]
         argv += ["--report-file", str(self.raw / f"{edge}.jsonl")]
         self.edges[edge] = self.processes.start_module(
             edge, "edge_node.__main__", argv, self.net[edge].namespace
         )
+
+    def kill_edge(self, edge: str) -> None:
+        """SIGKILL to the edge's process; its machine stays up. `start_edge` starts it again."""
+        self._kill(self.edges[edge])
+
+    def kill_controller(self) -> None:
+        """SIGKILL to the controller; the switches go on. `start_controller` starts it again."""
+        assert self.controller is not None
+        self._kill(self.controller)
+
+    def _kill(self, process: LabProcess) -> None:
+        self.processes.forget(process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
     def _start_central(self) -> None:
         """The central cloud: the edges' own HTTP server, with the whole site, at the origin."""
@@ -187,7 +271,8 @@ class Testbed:
         wanted = set(self.active_edges)
 
         def ready(status: dict[str, Any]) -> bool:
-            if not (status.get("synced") and wanted <= set(status.get("edges_healthy", ()))):
+            listening = set(status.get("members", {}).get(str(self.plan.static_group), ()))
+            if not (status.get("synced") and wanted <= set(status.get("edges_accepting", ())) & listening):
                 return False
             return all(self.net.global_address(user) for user in users)
 
@@ -238,9 +323,7 @@ class Testbed:
         process = self._publish()
         for edge in self.scenario.kill:
             time.sleep(KILL_AFTER_S)
-            self.edges[edge].send_signal(signal.SIGKILL)
-            self.edges[edge].wait()
-            self.processes.forget(self.edges[edge])
+            self.kill_edge(edge)
             self.start_edge(edge)
         status = process.wait()
         self.processes.forget(process)
@@ -285,6 +368,9 @@ class Testbed:
         folder = self.raw / "captures"
         for user in self.topology.of_role(Role.USER):
             captures.open(user, self.net[user].namespace.fd, folder / f"{user}.pcap", MULTICAST)
+        if self.scenario.capture_hosts:
+            for host in self.topology.of_role(Role.EDGE, Role.DNS):
+                captures.open(host, self.net[host].namespace.fd, folder / f"{host}.pcap", MULTICAST)
         captures.open(
             self.origin, self.net[self.origin].namespace.fd, folder / f"{self.origin}.pcap", INBOUND
         )

@@ -15,6 +15,7 @@ import mmap
 import os
 import resource
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -24,6 +25,7 @@ from pathlib import Path
 from lab.cache import cache_dir
 from lab.console import Progress
 from lab.jobs import CHECKOUT, Clock, Job, JobResult, LabError, description
+from lab.relay import CHANNEL_VARIABLE, SERIAL_LINE, relayed
 from lab.supervision import run_lab
 
 EPOCH_NS = 1_767_225_600_000_000_000
@@ -38,7 +40,7 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.E
     Raises LabError when the guest crashed or the watchdog ended it (with its last console lines) and when
     `cancel` was set; whatever happens, no process and no file is left behind.
     """
-    with _boot_folder() as folder, _cpu() as cpu:
+    with _boot_folder() as folder, _cpu() as cpu, relayed(job.reachable_at) as channel:
         _write_boot_files(folder, job)
 
         def prepare() -> None:
@@ -51,7 +53,7 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.E
         environment = {"TMPDIR": str(folder), "HOME": str(folder), "PATH": GUEST_PATH}
         environment["NEARCAST_SEED"] = str(job.seed)
         return run_lab(
-            _command(kernel, job),
+            _command(kernel, job, channel),
             job,
             progress,
             cancel,
@@ -59,10 +61,11 @@ def run_in_guest(kernel: Path, job: Job, progress: Progress, cancel: threading.E
             environment=environment,
             folder=folder,
             prepare=prepare,
+            channel=channel,
         )
 
 
-def _command(kernel: Path, job: Job) -> list[str]:
+def _command(kernel: Path, job: Job, channel: socket.socket | None) -> list[str]:
     """The kernel's command line. It is part of the kernel's randomness, so it names no boot folder: two
     boots have the same."""
     command = [
@@ -84,6 +87,8 @@ def _command(kernel: Path, job: Job) -> list[str]:
     if job.clock is Clock.VIRTUAL:
         # Calibration of the delay loop never ends under the virtual clock, so its result is given.
         command += ["time-travel=inf-cpu", f"time-travel-start={EPOCH_NS}", "lpj=15000000"]
+    if channel is not None:
+        command.append(f"ssl0=fd:{channel.fileno()}")
     return command
 
 
@@ -98,6 +103,8 @@ def _write_boot_files(folder: Path, job: Job) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "TERM": os.environ.get("TERM", "linux"),
     }
+    if job.reachable_at is not None:
+        environment[CHANNEL_VARIABLE] = SERIAL_LINE
     job_file = folder / "job.json"
     job_file.write_text(json.dumps(description(job, environment, work="/run/nearcast")))
     init = folder / "init"

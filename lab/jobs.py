@@ -25,7 +25,8 @@ class Job:
 
     `out` is the folder that reaches the host, `work` scratch space inside the lab. `seed` fixes the
     guest's randomness under either clock. `wall_limit_s` is the watchdog's limit in seconds of
-    wall-clock time.
+    wall-clock time. `reachable_at` is the Unix socket at which other terminals reach the job
+    (`lab.relay`), if they may.
     """
 
     entry: str
@@ -36,6 +37,7 @@ class Job:
     wall_limit_s: float = 600.0
     memory_mb: int = 2048
     interactive: bool = False
+    reachable_at: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from lab.process_group import run_group
 
 SOURCE_VARIABLE = "NEARCAST_LINUX_SOURCE"
 """Environment variable naming the source package to take instead of the newest, e.g. linux-source-6.12."""
+
+OLDEST_RELEASE = (6, 12)
+"""The kernel series that the patches in `lab/patches` are made for; an older one does not take them."""
 
 UNUSED_IN_GUEST = (
     "*/Documentation/*/*",
@@ -65,6 +68,16 @@ def parse_offers(text: str) -> tuple[SourcePackage, ...]:
         if _PACKAGE.fullmatch(name) and name not in offers and {"Version", "SHA256"} <= set(fields):
             offers[name] = SourcePackage(name, fields["Version"], fields["SHA256"])
     return tuple(sorted(offers.values(), key=lambda offer: release_order(offer.name)))
+
+
+def choose_package(offers: Sequence[SourcePackage], wanted: str | None) -> SourcePackage | None:
+    """The package named `wanted`, by default the newest that the patches are made for; None without one."""
+    suitable = [
+        offer
+        for offer in offers
+        if offer.name == wanted or (wanted is None and release_order(offer.name) >= OLDEST_RELEASE)
+    ]
+    return suitable[-1] if suitable else None
 
 
 class Apt:
@@ -128,8 +141,9 @@ def fetch_source(
 ) -> tuple[SourcePackage, Path]:
     """The source package `wanted` (default: the newest apt offers) and its .deb, in `workspace`/downloads.
 
-    When the system's package lists are empty or too old to download by, fresh ones are fetched into
-    `workspace`; the system stays as it is. `on_fraction` gets the downloaded part, 0..1. Raises KernelError.
+    When the system's package lists are empty, too old to download by or know only older kernels, fresh ones
+    are fetched into `workspace`; the system stays as it is. `on_fraction` gets the downloaded part, 0..1.
+    Raises KernelError.
     """
     try:
         return _fetch(Apt(), workspace, wanted, on_fraction)
@@ -142,13 +156,13 @@ def fetch_source(
 def _fetch(
     apt: Apt, workspace: Path, wanted: str | None, on_fraction: Callable[[float], None]
 ) -> tuple[SourcePackage, Path]:
-    offers = [offer for offer in apt.offers() if wanted in (None, offer.name)]
-    if not offers:
+    package = choose_package(apt.offers(), wanted)
+    if package is None:
+        oldest = ".".join(map(str, OLDEST_RELEASE))
         raise KernelError(
-            f"apt offers no {wanted or 'linux-source package'}; check the network and the package sources in"
-            " /etc/apt, then try again"
+            f"apt offers no {wanted or f'linux-source package of series {oldest} or newer'}; check the"
+            " network and the package sources in /etc/apt (Debian 12: bookworm-security), then try again"
         )
-    package = offers[-1]
     downloads = workspace / "downloads"
     final = downloads / f"{package.name}_{package.version.replace(':', '%3a')}.deb"
     if not (final.exists() and _sha256(final) == package.sha256):

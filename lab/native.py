@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lab.console import Progress
 from lab.jobs import CHECKOUT, Clock, Job, JobResult, LabError, description
+from lab.relay import CHANNEL_VARIABLE, relayed
 from lab.supervision import run_lab
 
 
@@ -31,6 +32,13 @@ def run_natively(job: Job, progress: Progress, cancel: threading.Event) -> JobRe
         raise LabError("the native lab has the real clock only; the virtual one needs --lab guest")
     work = Path(tempfile.mkdtemp(prefix="nearcast-", dir="/dev/shm"))
     try:
+        return _run(job, work, progress, cancel)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(job: Job, work: Path, progress: Progress, cancel: threading.Event) -> JobResult:
+    with relayed(job.reachable_at) as channel:
         job_file = work / "job.json"
         job_file.write_text(json.dumps(description(job, {}, work=str(work / "lab"))))
         # unshare makes the namespaces and ends everything in them when it ends itself.
@@ -41,8 +49,15 @@ def run_natively(job: Job, progress: Progress, cancel: threading.Event) -> JobRe
             "PYTHONPATH": str(CHECKOUT),
             "TMPDIR": str(work),
         }
+        if channel is not None:
+            environment[CHANNEL_VARIABLE] = str(channel.fileno())
         return run_lab(
-            command, job, progress, cancel, what="the native lab", environment=environment, folder=work
+            command,
+            job,
+            progress,
+            cancel,
+            what="the native lab",
+            environment=environment,
+            folder=work,
+            channel=channel,
         )
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

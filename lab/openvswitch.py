@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,8 +52,13 @@ class OpenVSwitch:
         self._run("ovs-vsctl", "--retry", f"--db={self.database}", "--no-wait", "init")
         self._daemons.append(self._spawn(SWITCH_DAEMON, self.database, "--no-chdir"))
 
-    def add_bridges(self, bridges: Sequence[tuple[str, int, Sequence[tuple[str, int]]]]) -> None:
+    def add_bridges(
+        self,
+        bridges: Sequence[tuple[str, int, Sequence[tuple[str, int]]]],
+        controllers: Mapping[str, str] | None = None,
+    ) -> None:
         """Create bridges given as (name, datapath ID, [(interface, OpenFlow port)]) in one transaction.
+        `controllers` are the connections of bridges that have another than the rest.
 
         Bridges drop everything until the controller has programmed them (`fail_mode=secure`).
         """
@@ -68,7 +73,7 @@ class OpenVSwitch:
                 words += ["--", "add-port", name, interface]
                 words += ["--", "set", "port", interface, "qos=@noop"]
                 words += ["--", "set", "interface", interface, f"ofport_request={number}"]
-            words += ["--", "set-controller", name, self.controller]
+            words += ["--", "set-controller", name, (controllers or {}).get(name, self.controller)]
             words += ["--", "set", "controller", name, "inactivity_probe=30000", "max_backoff=1000"]
         self._run("ovs-vsctl", f"--db={self.database}", "--timeout=60", *words[1:])
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +90,20 @@ class ProcessTable:
             _become(module, argv, namespace, log)
         return self._add(LabProcess(name, pid, log))
 
+    def start_program(
+        self,
+        name: str,
+        command: Sequence[str],
+        namespace: NetworkNamespace | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> LabProcess:
+        """Run another program in a child inside `namespace`, with `environment` added to this process's."""
+        log = self.log_folder / f"{name}.log"
+        pid = os.fork()
+        if pid == 0:
+            _execute(command, os.environ | dict(environment or {}), namespace, log)
+        return self._add(LabProcess(name, pid, log))
+
     def forget(self, process: LabProcess) -> None:
         """Drop a process that has ended as it should."""
         self.processes.remove(process)
@@ -111,20 +125,38 @@ class ProcessTable:
         return process
 
 
+def _settle_in(namespace: NetworkNamespace | None, log: Path) -> None:
+    """A process group, the signals, the namespace and the standard streams of a child."""
+    os.setpgid(0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    if namespace is not None:
+        namespace.enter_for_good()
+    null = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _execute(
+    command: Sequence[str], environment: Mapping[str, str], namespace: NetworkNamespace | None, log: Path
+) -> None:
+    """The forked child that runs another program: never returns."""
+    try:
+        _settle_in(namespace, log)
+        os.execvpe(command[0], list(command), dict(environment))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(127)
+
+
 def _become(module: str, argv: Sequence[str], namespace: NetworkNamespace | None, log: Path) -> None:
     """The forked child: never returns."""
     status = 1
     try:
-        os.setpgid(0, 0)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        if namespace is not None:
-            namespace.enter_for_good()
-        null = os.open(os.devnull, os.O_RDONLY)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        _settle_in(namespace, log)
         result = importlib.import_module(module).main(list(argv))
         status = result if isinstance(result, int) else 0
     except SystemExit as end:

@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -31,8 +32,10 @@ def run_lab(
     environment: Mapping[str, str],
     folder: Path,
     prepare: Callable[[], None] = lambda: None,
+    channel: socket.socket | None = None,
 ) -> JobResult:
-    """Run `command`, in which the job runs, to its end; `prepare` is called in the new process.
+    """Run `command`, in which the job runs, to its end; `prepare` is called in the new process, which gets
+    `channel` under the same number.
 
     An interactive job gets this terminal; of any other what it prints goes to `console.log` and to
     `progress`. Raises LabError when the process ended without a result, when `cancel` was set, or when
@@ -55,7 +58,10 @@ def run_lab(
         cwd=folder,
         start_new_session=not terminal,
         preexec_fn=begin,
+        pass_fds=() if channel is None else (channel.fileno(),),
     )
+    if channel is not None:
+        channel.close()
     console = Console(job.out / "console.log", progress)
     reader = threading.Thread(target=console.read, args=(process.stdout,), daemon=True)
     reader.start()

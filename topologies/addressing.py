@@ -10,12 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from topologies.spec import Role, Topology
+from topologies.spec import Role, RouterAddressing, Topology
 
 GATEWAY = IPv6Address("fe80::1")
 USER_SPACE = IPv6Network("2001:db8::/32")
 INFRASTRUCTURE = IPv6Network("fd6e:6361:7374::/48")
 """The ULA plane (RFC 4193) of edges and origin; no user port has a route to it."""
+ROUTER_PREFIX = IPv6Network("2001:db8:fffd::/64")
+"""Routers' global addresses, one each, where a topology gives them any (`routers: global`)."""
+ERROR_SOURCE = IPv6Address("2001:db8:fffd:ffff::1")
+"""What every router sends its ICMPv6 errors from: an address that nobody has and no route leads to, the
+same for all, so that it tells nothing about the network (RFC 7404)."""
 DNS_PREFIX = IPv6Network("2001:db8:fffe::/64")
 STATIC_GROUP = IPv6Address("ff35::8000:1")
 """Static content for all edges: site-local SSM (RFC 4607, 7346), group ID at or above 0x80000000."""
@@ -37,11 +42,17 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True)
 class AddressPlan:
-    """Every address the topology fixes. Keys are node names."""
+    """Every address the topology fixes. Keys are node names.
+
+    `access_blocks` is what routes lead to an access switch for: the /48 around its users' /64.
+    `router_addresses` is empty unless the topology says `routers: global`.
+    """
 
     service: IPv6Address
     hosts: Mapping[str, HostPlan]
     user_prefixes: Mapping[str, IPv6Network]
+    access_blocks: Mapping[str, IPv6Network]
+    router_addresses: Mapping[str, IPv6Address]
     router_macs: Mapping[str, str]
     datapath_ids: Mapping[str, int]
     static_group: IPv6Address = STATIC_GROUP
@@ -51,8 +62,9 @@ class AddressPlan:
 def plan_addresses(topology: Topology) -> AddressPlan:
     """Number the topology: the same input gives the same addresses on every machine.
 
-    Access switch *i* (from 1) owns 2001:db8:*i*::/64; edge *k* owns one /64 of the ULA plane, the
-    origin its subnet 0; MAC addresses are locally administered and tell the node's place.
+    Access switch *i* (from 1) owns 2001:db8:*i*::/48, its users are in the first /64 of it; edge *k* owns
+    one /64 of the ULA plane, the origin its subnet 0; MAC addresses are locally administered and tell the
+    node's place.
     """
     hosts: dict[str, HostPlan] = {}
     edge_index = 0
@@ -74,6 +86,14 @@ def plan_addresses(topology: Topology) -> AddressPlan:
         service=IPv6Address(topology.service.address),
         hosts=hosts,
         user_prefixes={name: _user_prefix(index) for index, name in enumerate(access, start=1)},
+        access_blocks={
+            name: _user_prefix(index).supernet(new_prefix=48) for index, name in enumerate(access, start=1)
+        },
+        router_addresses={
+            name: ROUTER_PREFIX[index]
+            for index, name in enumerate(topology.switches, start=1)
+            if topology.routers is RouterAddressing.GLOBAL
+        },
         router_macs={name: _mac(0x01, index) for index, name in enumerate(topology.switches, start=1)},
         datapath_ids={name: index for index, name in enumerate(topology.switches, start=1)},
     )

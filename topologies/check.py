@@ -26,8 +26,8 @@ INTERFACE_LENGTH = 15
 MIN_MTU_BYTES = 1280
 """The least link MTU of IPv6 (RFC 8200 section 5)."""
 MAX_MTU_BYTES = 65535
-MAX_ACCESS = 0xFFFD
-"""Access switch i owns 2001:db8:i::/64; 2001:db8:fffe: and 2001:db8:ffff: are DNS and the service."""
+MAX_ACCESS = 0xFFFC
+"""Access switch i owns 2001:db8:i::/48; the last three of them are the routers', DNS's and the service's."""
 MAX_NODES = 0xFFFF
 """Hosts, and switches, that 16 bits of a MAC address can count."""
 
@@ -37,6 +37,7 @@ class Part(StrEnum):
 
     TOPOLOGY = "topology"
     SERVICE = "service"
+    CONTROL = "control"
     NODES = "nodes"
     NODE = "node"
     LINK = "link"
@@ -66,6 +67,7 @@ def check(topology: Topology) -> tuple[Finding, ...]:
     """Every mistake in the topology, in a fixed order; empty when it is valid."""
     found = [*_names(topology), *_counts(topology), *_link_ends(topology), *_link_values(topology)]
     found += [Finding(Part.SERVICE, text, field=field) for field, text in service_problems(topology)]
+    found += _control(topology)
     found += _attachments(topology)
     if not any(finding.part is Part.LINK and finding.field == "ends" for finding in found):
         found += _interfaces(topology)
@@ -116,7 +118,7 @@ def _counts(topology: Topology) -> Iterator[Finding]:
             )
     switches = sum(counts[role] for role in SWITCH_ROLES)
     limits = (
-        (counts[Role.ACCESS], MAX_ACCESS, "access switches", "2001:db8:i::/64 has no more prefixes"),
+        (counts[Role.ACCESS], MAX_ACCESS, "access switches", "2001:db8:i::/48 has no more prefixes"),
         (switches, MAX_NODES, "switches", "their MAC addresses count 16 bits"),
         (len(topology.nodes) - switches, MAX_NODES, "hosts", "their MAC addresses count 16 bits"),
     )
@@ -172,6 +174,23 @@ def _link_values(topology: Topology) -> Iterator[Finding]:
             value = getattr(link, field)
             if not holds or not math.isfinite(value):
                 yield Finding(Part.LINK, f"{value:g} is out of range; expected {expected}", index, field)
+
+
+def _control(topology: Topology) -> Iterator[Finding]:
+    delay_ms, place = topology.control.delay_ms, topology.control.at
+    if not (delay_ms >= 0 and math.isfinite(delay_ms)):
+        text = f"{delay_ms:g} is out of range; expected 0 or more"
+        yield Finding(Part.CONTROL, text, field="delay_ms")
+    if place is None or place in topology.switches:
+        return
+    if any(node.name == place for node in topology):
+        text = f"{place!r} is a host; expected a switch"
+        yield Finding(Part.CONTROL, text, field="at")
+        return
+    close = get_close_matches(place, topology.switches, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "expected a switch listed under `nodes`"
+    text = f"there is no switch {place!r}; {hint}"
+    yield Finding(Part.CONTROL, text, field="at", needs=_ALL_NODES)
 
 
 def _attachments(topology: Topology) -> Iterator[Finding]:

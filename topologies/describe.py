@@ -25,6 +25,9 @@ def describe(topology: Topology, description: str = "") -> dict[str, Any]:
         "links": len(topology.links),
         "layers": _layers(topology),
         "service": {"name": topology.service.name, "address": topology.service.address},
+        "origin": str(topology.origin),
+        "routers": str(topology.routers),
+        "control": {"delay_ms": topology.control.delay_ms, "at": topology.control.at},
         "addresses": _addresses(topology),
         "users": _users(topology),
     }
@@ -80,7 +83,9 @@ def _addresses(topology: Topology) -> list[dict[str, Any]]:
             "name": name,
             "role": str(topology.role(name)),
             "mac": plan.router_macs[name],
-            "addresses": [str(plan.user_prefixes[name])] if name in plan.user_prefixes else [],
+            "addresses": [
+                str(known[name]) for known in (plan.user_prefixes, plan.router_addresses) if name in known
+            ],
         }
         for name in topology.switches
     ]

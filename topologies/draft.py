@@ -20,7 +20,7 @@ from topologies.check import Finding, Part
 from topologies.explain import explain
 from topologies.format import LINK_FIELDS, LinkEntry, TopologyFile
 from topologies.layers import LAYER_KEYS, layer_key
-from topologies.spec import Link, Node, Role, Service, Topology
+from topologies.spec import ControlPlane, Link, Node, Role, Service, Topology
 from topologies.yaml_tree import Path
 
 Mistake = tuple[Path, str]
@@ -50,6 +50,8 @@ class Draft:
                 return (finding.field,)
             case Part.SERVICE:
                 return ("service", finding.field)
+            case Part.CONTROL:
+                return ("control", finding.field)
 
 
 def read_draft(data: Any, unread: frozenset[Path] = frozenset()) -> tuple[Draft | None, list[Mistake]]:
@@ -132,7 +134,15 @@ def _build(file: TopologyFile, mended: _Mended, wrong: frozenset[Path]) -> tuple
     link_paths = mended.places(("links",), len(file.links))
     links, mistakes = _links(file, {node.name: node.role for node in nodes}, link_paths, wrong)
     draft = Draft(
-        topology=Topology(file.name, tuple(nodes), tuple(links), _service(file)),
+        topology=Topology(
+            file.name,
+            tuple(nodes),
+            tuple(links),
+            _service(file),
+            file.origin,
+            file.routers,
+            ControlPlane(file.control.delay_ms, file.control.at),
+        ),
         description=file.description,
         node_paths=tuple(node_paths),
         link_paths=link_paths,

@@ -8,7 +8,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from topologies.format import Layers, LinkEntry, LinkValues, Nodes, ServiceEntry, TopologyFile
+from topologies.format import (
+    ControlEntry,
+    Layers,
+    LinkEntry,
+    LinkValues,
+    Nodes,
+    ServiceEntry,
+    TopologyFile,
+)
+from topologies.spec import OriginMode, RouterAddressing
 
 _EXPECTED = {
     "delay_ms": "a number of milliseconds, 0 or more",
@@ -21,7 +30,14 @@ _EXPECTED = {
     "nodes": "a mapping of roles to names, e.g. `core: [core1, core2]`",
     "layers": "a mapping of link kinds to values, e.g. `user: {delay_ms: 2, rate_mbps: 100}`",
     "service": "a mapping with `name` and `address`",
+    "control": "a mapping, e.g. {at: core1, delay_ms: 5}",
+    "at": "the name of a switch",
 }
+_CHOICES = {
+    "origin": " or ".join(OriginMode),
+    "routers": " or ".join(RouterAddressing),
+}
+"""Of fields of the file; `nodes.origin` is another one."""
 _TOP = "a mapping with `name`, `layers`, `nodes` and `links`"
 _LINK = "[a, b] or {ends: [a, b], delay_ms: ...}"
 
@@ -75,6 +91,8 @@ def _expected(loc: tuple[str | int, ...]) -> str:
     if not loc:
         return _TOP
     last = loc[-1]
+    if len(loc) == 1 and last in _CHOICES:
+        return _CHOICES[str(last)]
     if last in _EXPECTED:
         return _EXPECTED[str(last)]
     if loc[0] == "links" and len(loc) == 2:
@@ -98,6 +116,7 @@ def _unknown(loc: tuple[str | int, ...]) -> str:
 def _fields(loc: tuple[str | int, ...]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "service": ServiceEntry,
+        "control": ControlEntry,
         "nodes": Nodes,
         "layers": Layers,
         "links": LinkEntry,

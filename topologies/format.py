@@ -22,17 +22,25 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
 from topologies.check import MAX_MTU_BYTES, MIN_MTU_BYTES, NAME, NAME_LENGTH, TOPOLOGY_NAME
-from topologies.spec import Link, Service
+from topologies.spec import ControlPlane, Link, OriginMode, RouterAddressing, Service
 
 _NAME_SCHEMA = {"pattern": f"^{NAME.pattern}$", "maxLength": NAME_LENGTH}
 Name = Annotated[StrictStr, Field(json_schema_extra=dict(_NAME_SCHEMA))]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _SERVICE = Service()
+_CONTROL = ControlPlane()
 _LINK_DEFAULTS = {name: field.default for name, field in Link.__dataclass_fields__.items()}
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _written(value: Any) -> Any:
+    # None is how the models say "not written"; a field written without a value is a mistake.
+    if value is None:
+        raise PydanticCustomError("no_value", "no value")
+    return value
 
 
 class LinkValues(_Model):
@@ -60,10 +68,7 @@ class LinkValues(_Model):
     @field_validator("*", mode="before")
     @classmethod
     def _given(cls, value: Any) -> Any:
-        # None is how the models say "not written"; a field written without a value is a mistake.
-        if value is None:
-            raise PydanticCustomError("no_value", "no value")
-        return value
+        return _written(value)
 
 
 LINK_FIELDS = tuple(LinkValues.model_fields)
@@ -92,6 +97,26 @@ class ServiceEntry(_Model):
 
     name: StrictStr = Field(default=_SERVICE.name, description="DNS name; one AAAA record.")
     address: StrictStr = Field(default=_SERVICE.address, description="Anycast address in 2001:db8:ffff::/48.")
+
+
+class ControlEntry(_Model):
+    """Where the controller is, as seen from the switches."""
+
+    delay_ms: Annotated[Number, Field(ge=0)] = Field(
+        default=_CONTROL.delay_ms,
+        description="Added to every control link, one way, in milliseconds; "
+        f"{_CONTROL.delay_ms:g} when nothing says.",
+    )
+    at: Name | None = Field(
+        default=None,
+        description="The switch where the controller stands: every other switch is as far from it as its "
+        "shortest path; when nothing says, all switches are next to it.",
+    )
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _given(cls, value: Any) -> Any:
+        return _written(value)
 
 
 def _kind(key: str, what: str) -> Any:
@@ -141,6 +166,15 @@ class TopologyFile(_Model):
     )
     description: StrictStr = Field(default="", description="One line for people.")
     service: ServiceEntry = ServiceEntry()
+    origin: OriginMode = Field(
+        default=OriginMode.HIDDEN,
+        description="Whether the origin may ever answer users: never, or when no edge can.",
+    )
+    routers: RouterAddressing = Field(
+        default=RouterAddressing.LINK_LOCAL,
+        description="The addresses of routers: link-local only (RFC 7404), or a global one each.",
+    )
+    control: ControlEntry = ControlEntry()
     layers: Layers = Layers()
     nodes: Nodes
     links: tuple[LinkEntry, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,22 @@ from topologies.mininet_net import LabNet
 
 
 class Prompt(CLI):
-    """`user1 curl …`, `nodes`, `net`, `links`, `link a b down|up`, `pingall`, `addresses`, `exit`."""
+    """`user1 curl …`, `nodes`, `net`, `links`, `link a b down|up`, `pingall`, `addresses`, `exit`, and the
+    commands it is given."""
 
     prompt = "nearcast> "
 
-    def __init__(self, net: LabNet, **kwargs: Any) -> None:
-        """Run the prompt on standard input until `exit` or end of file."""
+    def __init__(self, net: LabNet, commands: Mapping[str, Callable[[str], None]], **kwargs: Any) -> None:
+        """Run the prompt on standard input until `exit` or end of file. `commands` are called with the rest
+        of their line."""
+        self._commands = commands
+        for name, command in commands.items():
+            setattr(self, f"do_{name}", command)
         super().__init__(net, **kwargs)
+
+    def get_names(self) -> list[str]:
+        """What `help` and the Tab key look for names in."""
+        return [*super().get_names(), *(f"do_{name}" for name in self._commands)]
 
     def default(self, line: str) -> None:
         """`HOST COMMAND…` runs the command in the host with this terminal; names become addresses not."""

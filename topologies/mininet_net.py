@@ -8,9 +8,10 @@ process. The Mininet API (`net['user1'].cmd(...)`, `net.links`, the prompt) stay
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -29,6 +30,8 @@ from topologies.spec import Port, Role, Topology
 
 IFA_F_NODAD = 0x02
 IFA_F_TENTATIVE = 0x40
+IFA_F_MANAGETEMPADDR = 0x100
+FOREVER_S = 0xFFFFFFFF
 
 
 class Bridges(Protocol):
@@ -40,8 +43,13 @@ class Bridges(Protocol):
     def paused(self) -> AbstractContextManager[None]:
         """Keep Open vSwitch from reacting while many links change."""
 
-    def add_bridges(self, bridges: Sequence[tuple[str, int, Sequence[tuple[str, int]]]]) -> None:
-        """Create bridges given as (name, datapath ID, [(interface, OpenFlow port)])."""
+    def add_bridges(
+        self,
+        bridges: Sequence[tuple[str, int, Sequence[tuple[str, int]]]],
+        controllers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create bridges given as (name, datapath ID, [(interface, OpenFlow port)]); `controllers` are the
+        OpenFlow connections of those that have one of their own."""
 
 
 class LabHost(Host):
@@ -149,6 +157,8 @@ class LabNet(Mininet):
         self.plan: AddressPlan = plan_addresses(topology)
         self.bridges = bridges
         self.seed = seed
+        self.controllers: Mapping[str, str] = {}
+        """Bridges whose OpenFlow connection differs, set before `build`."""
         super().__init__(host=LabHost, switch=LabSwitch, link=LabLink, controller=None, build=False)
         for node in topology:
             if node.role.is_switch:
@@ -186,7 +196,8 @@ class LabNet(Mininet):
                 (name, self.plan.datapath_ids[name], [(p.interface, p.number) for p in ports])
                 for name, ports in self.topology.ports.items()
                 if self.topology.role(name).is_switch
-            ]
+            ],
+            self.controllers,
         )
         self.built = True
 
@@ -197,14 +208,17 @@ class LabNet(Mininet):
         """
         with self.bridges.paused():
             for name in self.topology.hosts:
-                with self[name].namespace.entered():
-                    netlink = IPRoute()
-                with netlink:
-                    index = netlink.link_lookup(ifname=self.topology.ports[name][0].interface)[0]
-                    # TCP would hand over packets of 64 kB; on a real link each segment travels alone.
-                    netlink.link("set", index=index, state="up", gso_max_segs=1)
-                    if self.plan.hosts[name].addresses:
-                        netlink.route("add", dst="default", gateway=str(GATEWAY), oif=index, family=AF_INET6)
+                self._plug_in(name)
+
+    def _plug_in(self, name: str) -> None:
+        with self[name].namespace.entered():
+            netlink = IPRoute()
+        with netlink:
+            index = netlink.link_lookup(ifname=self.topology.ports[name][0].interface)[0]
+            # TCP would hand over packets of 64 kB; on a real link each segment travels alone.
+            netlink.link("set", index=index, state="up", gso_max_segs=1)
+            if self.plan.hosts[name].addresses:
+                netlink.route("add", dst="default", gateway=str(GATEWAY), oif=index, family=AF_INET6)
 
     def start(self) -> None:
         """Build and plug in, for scripts that use the Mininet API; the controller connects by itself."""
@@ -250,14 +264,17 @@ class LabNet(Mininet):
             index = netlink.link_lookup(ifname=port.interface)[0]
             netlink.link("set", index=1, state="up")
             add_netem(netlink, index, port.link, self._link_seed(port))
-            for address in self.plan.hosts[name].addresses:
-                netlink.addr(
-                    "add",
-                    index=index,
-                    address=str(address.ip),
-                    prefixlen=address.network.prefixlen,
-                    flags=IFA_F_NODAD,
-                )
+            self._add_addresses(netlink, index, name)
+
+    def _add_addresses(self, netlink: Any, index: int, name: str) -> None:
+        for address in self.plan.hosts[name].addresses:
+            netlink.addr(
+                "add",
+                index=index,
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+                flags=IFA_F_NODAD,
+            )
 
     def hold_service_address(self, name: str) -> None:
         """Put the service address on a host's loopback: no DAD on an anycast address (RFC 4862 5.4)."""
@@ -278,6 +295,47 @@ class LabNet(Mininet):
         with IPRoute() as netlink:
             index = netlink.link_lookup(ifname=self._switch_port(a, b).interface)[0]
             netlink.link("set", index=index, state="up" if up else "down")
+
+    def set_plug(self, host: str, *, up: bool) -> None:
+        """Pull the plug of a host's machine, or put it back: its own end of its link goes down.
+
+        Linux forgets the addresses of an interface that goes down; fixed ones are configured again.
+        """
+        with self[host].namespace.entered():
+            netlink = IPRoute()
+        with netlink:
+            index = netlink.link_lookup(ifname=self.topology.ports[host][0].interface)[0]
+            if not up:
+                netlink.link("set", index=index, state="down")
+                return
+            self._add_addresses(netlink, index, host)
+        self._plug_in(host)
+
+    def rotate_address(self, user: str) -> str:
+        """Give a user one more random address of its prefix and deprecate those it has; the new one.
+
+        Deprecated addresses serve open connections only (RFC 4862 section 5.5.4).
+        """
+        with self[user].namespace.entered():
+            netlink = IPRoute()
+        with netlink:
+            index = netlink.link_lookup(ifname=self.topology.ports[user][0].interface)[0]
+            found = netlink.get_addr(family=AF_INET6, index=index, scope=0)
+            prefix = self.plan.user_prefixes[self.topology.ports[user][0].peer]
+            for address in found:
+                netlink.addr(
+                    "replace",
+                    index=index,
+                    address=address.get_attr("IFA_ADDRESS"),
+                    prefixlen=address["prefixlen"],
+                    # Without this flag Linux would delete the temporary addresses made from this one.
+                    flags=address.get_attr("IFA_FLAGS") & IFA_F_MANAGETEMPADDR,
+                    preferred_lft=0,
+                    valid_lft=FOREVER_S,
+                )
+            new = prefix[random.Random(f"{self.seed} {user} {len(found)}").getrandbits(64)]
+            netlink.addr("add", index=index, address=str(new), prefixlen=64)
+        return str(new)
 
     def is_link_up(self, a: str, b: str) -> bool:
         """Whether the link between neighbours `a` and `b` is in service."""

@@ -75,6 +75,30 @@ class Service:
     address: str = "2001:db8:ffff::1"
 
 
+class OriginMode(StrEnum):
+    """Whether the origin may ever answer users."""
+
+    HIDDEN = "hidden"
+    LAST_RESORT = "last-resort"
+    """It holds the service address too and answers when no edge can."""
+
+
+class RouterAddressing(StrEnum):
+    """What addresses routers have: link-local only (RFC 7404), or a global one each, for comparison."""
+
+    LINK_LOCAL = "link-local"
+    GLOBAL = "global"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Where the controller is: `at` the place of a switch (each switch's control link is as long as its
+    shortest path from there), and `delay_ms` more, one way, on every control link."""
+
+    delay_ms: float = 0.0
+    at: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """One end of a link: the `number` of the port at `node`, and what lies at the other end."""
@@ -98,6 +122,9 @@ class Topology:
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     service: Service = Service()
+    origin: OriginMode = OriginMode.HIDDEN
+    routers: RouterAddressing = RouterAddressing.LINK_LOCAL
+    control: ControlPlane = ControlPlane()
 
     @cached_property
     def _roles(self) -> dict[str, Role]:
@@ -160,6 +187,9 @@ def to_json(topology: Topology) -> dict[str, Any]:
     return {
         "name": topology.name,
         "service": {"name": topology.service.name, "address": topology.service.address},
+        "origin": str(topology.origin),
+        "routers": str(topology.routers),
+        "control": {"delay_ms": topology.control.delay_ms, "at": topology.control.at},
         "nodes": [{"name": node.name, "role": str(node.role)} for node in topology.nodes],
         "links": [
             {name: getattr(link, name) for name in Link.__dataclass_fields__} for link in topology.links
@@ -174,4 +204,7 @@ def from_json(data: Mapping[str, Any]) -> Topology:
         nodes=tuple(Node(node["name"], Role(node["role"])) for node in data["nodes"]),
         links=tuple(Link(**link) for link in data["links"]),
         service=Service(**data["service"]),
+        origin=OriginMode(data["origin"]),
+        routers=RouterAddressing(data["routers"]),
+        control=ControlPlane(**data["control"]),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from topologies.layers import LAYER_KEYS, link_key
-from topologies.spec import Link, Role, Topology
+from topologies.spec import ControlPlane, Link, OriginMode, Role, RouterAddressing, Topology
 
 _REQUIRED = ("delay_ms", "rate_mbps")
 _FIELDS = {name: field.default for name, field in Link.__dataclass_fields__.items() if name not in ("a", "b")}
@@ -34,6 +34,12 @@ def _lines(topology: Topology, description: str, comment: str) -> Iterator[str]:
     yield "service:"
     yield f"  name: {_scalar(topology.service.name)}"
     yield f"  address: {_scalar(topology.service.address)}"
+    if topology.origin is not OriginMode.HIDDEN:
+        yield f"origin: {topology.origin}"
+    if topology.routers is not RouterAddressing.LINK_LOCAL:
+        yield f"routers: {topology.routers}"
+    if topology.control != ControlPlane():
+        yield f"control: {_mapping(_control(topology.control))}"
     yield "layers:"
     layers = _layers(topology)
     for key, values in layers.items():
@@ -49,6 +55,12 @@ def _lines(topology: Topology, description: str, comment: str) -> Iterator[str]:
         own = {name: getattr(link, name) for name in _FIELDS if getattr(link, name) != common[name]}
         ends = f"[{_scalar(link.a)}, {_scalar(link.b)}]"
         yield f"  - {{ends: {ends}, {_mapping(own)[1:]}" if own else f"  - {ends}"
+
+
+def _control(control: ControlPlane) -> dict[str, Any]:
+    """What of it has to be written."""
+    values = {"at": control.at, "delay_ms": control.delay_ms}
+    return {name: value for name, value in values.items() if value}
 
 
 def _layers(topology: Topology) -> dict[str, dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""The OpenFlow adapter: with `controller.app` the only user of os_ken."""
+"""The OpenFlow adapter: codec, reconciliation, and with `controller.app` the only user of Ryu."""

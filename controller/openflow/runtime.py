@@ -1,4 +1,4 @@
-"""os-ken's runtime with the faults of its native hub mended, and a listener of our own.
+"""The runtime with the faults of os-ken's native hub mended, and a listener of our own.
 
 Mended: a switch that disconnects is noticed at once (os-ken waits for a thread that waits for work), a
 silent one after a few unanswered echo requests, and no thread keeps the process from ending.
@@ -6,14 +6,13 @@ silent one after a few unanswered echo requests, and no thread keeps the process
 
 from __future__ import annotations
 
+import signal
 import socket
+from collections.abc import Iterable
 from typing import Any
 
-from os_ken.base.app_manager import AppManager
-from os_ken.controller import ofp_handler
-from os_ken.controller.controller import Datapath
-from os_ken.controller.handler import DEAD_DISPATCHER
-from os_ken.lib import hub
+from controller.openflow import ryu_api
+from controller.openflow.ryu_api import hub
 
 ECHO_INTERVAL_S = 15.0
 MAX_UNANSWERED_ECHOES = 2
@@ -22,15 +21,7 @@ _SOCKET_TIMEOUT_S = 20.0
 a healthy but idle connection never wakes up for it."""
 
 
-class DaemonThread(hub.HubThread):
-    """A hub thread that does not keep the process alive."""
-
-    def __init__(self, target: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> None:
-        super().__init__(target, args, kwargs)
-        self.daemon = True
-
-
-class MendedDatapath(Datapath):
+class MendedDatapath(ryu_api.Datapath):
     """A connection to a switch that is dead as soon as nothing can be received from it any more."""
 
     def __init__(self, connection: socket.socket, address: Any) -> None:
@@ -43,7 +34,7 @@ class MendedDatapath(Datapath):
         try:
             super()._recv_loop()
         finally:
-            self.set_state(DEAD_DISPATCHER)
+            self.set_state(ryu_api.handler.DEAD_DISPATCHER)
             # The send loop sleeps in its queue; an empty message with "close" wakes it for good.
             self.send(b"", close_socket=True)
 
@@ -56,7 +47,7 @@ class MendedDatapath(Datapath):
 
 
 class Listener:
-    """Accepts switches on a listening socket; stands in for os-ken's OpenFlowController."""
+    """Accepts switches on a listening socket; stands in for the runtime's OpenFlowController."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._listening = listening
@@ -91,12 +82,28 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 def run_app(module: str, context: dict[str, Any], listening: socket.socket) -> None:
-    """Start the application in `module` with os-ken's OpenFlow handler.
+    """Start the application in `module` with the runtime's OpenFlow handler.
 
-    `context` is handed to its constructor by keyword. Everything runs in daemon threads.
+    `context` is handed to its constructor by keyword. Everything runs in threads that do not keep the
+    process alive.
     """
-    hub.HubThread = DaemonThread
-    ofp_handler.OpenFlowController = lambda: Listener(listening)
-    manager = AppManager.get_instance()
-    manager.load_apps([module, "os_ken.controller.ofp_handler"])
+    if not ryu_api.IS_COOPERATIVE:
+        hub.HubThread = _daemon_thread(hub.HubThread)
+    ryu_api.ofp_handler.OpenFlowController = lambda: Listener(listening)
+    manager = ryu_api.AppManager.get_instance()
+    manager.load_apps([module, ryu_api.ofp_handler.__name__])
     manager.instantiate_apps(**manager.create_contexts(), **context)
+
+
+def wait_for_signal(signals: Iterable[signal.Signals]) -> int:
+    """Wait for one of these signals, which must be blocked, while everything else goes on."""
+    return ryu_api.block(signal.sigwait, tuple(signals))
+
+
+def _daemon_thread(hub_thread: Any) -> Any:
+    class DaemonThread(hub_thread):
+        def __init__(self, target: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> None:
+            super().__init__(target, args, kwargs)
+            self.daemon = True
+
+    return DaemonThread

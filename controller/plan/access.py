@@ -1,102 +1,126 @@
-"""What may enter by each port, and where each class of sources may send: the default-deny border.
-
-Users are bound to the addresses they claimed (RFC 7039), all other hosts to their fixed ones. Nothing
-from a user reaches the ULA plane, and no multicast of a user is ever forwarded (RFC 4007 section 5).
-"""
+"""What may enter by each port. Users are bound to the addresses they claimed (RFC 7039), all other hosts to
+their fixed ones, and no multicast of a user is ever forwarded (RFC 4007 section 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv6Address
 
-from controller.plan.facts import Facts, ServiceAt
+from controller.plan.facts import Facts
+from controller.plan.meters import port_meter
+from controller.plan.permit import service_roles
 from controller.plan.pipeline import Origin, SourceClass, TableId
-from controller.plan.rules import Match, Prefix, Punt, Rule
-from controller.wire.frames import ICMPV6
+from controller.plan.rules import ANY_TAG, CONTROLLER_PORT, Match, Prefix, Punt, Rule
+from controller.wire.frames import ICMPV6, UDP
 from controller.wire.icmpv6 import IcmpType
+from controller.wire.pcp import PCP_PORT
+from topologies.addressing import GATEWAY
+from topologies.heartbeat import HEARTBEAT_PORT
 from topologies.spec import Port, Role
 
-_CONTROL, _NEVER_FORWARDED, _ADMITTED, _UNBOUND = 500, 400, 300, 200
-_PERMITTED = 100
+_TAGGED, _CONTROL, _NEVER_FORWARDED, _MULTICAST_FIRST, _ADMITTED, _UNBOUND = 600, 500, 400, 350, 300, 200
 
+_NEVER_FORWARDED_TYPES = (130, 131, 132, 133, 134, 135, 136, 137, 141, 142, 143, 148, 149, 151, 152, 153)
+"""ND, MLD, inverse and secure ND, multicast router discovery: link-local all (RFC 4890 section 4.3.3)."""
 _HOST_CONTROL = (
     IcmpType.NEIGHBOR_SOLICITATION,
+    IcmpType.NEIGHBOR_ADVERTISEMENT,
     IcmpType.MLDV2_REPORT,
     IcmpType.MLDV1_REPORT,
     IcmpType.MLDV1_DONE,
 )
-_USER_CONTROL = (*_HOST_CONTROL, IcmpType.NEIGHBOR_ADVERTISEMENT, IcmpType.ROUTER_SOLICITATION)
-_EXHAUSTED_HOP_LIMITS = (0, 1)
+_USER_CONTROL = (*_HOST_CONTROL, IcmpType.ROUTER_SOLICITATION)
+_INFRASTRUCTURE_CONTROL = (*_HOST_CONTROL, IcmpType.MLD_QUERY)
+_GATEWAY = Prefix.of(GATEWAY)
+_MULTICAST = Prefix(0xFF << 120, 8)
 
 
 def plan_access(facts: Facts) -> Iterator[tuple[str, Rule]]:
-    """Every switch's rules for INGRESS and PERMIT, as (switch, rule)."""
+    """Every switch's rules for INGRESS, as (switch, rule)."""
     topology = facts.topology
     for switch in topology.switches:
-        roles = set()
-        for rule in _never_forwarded():
+        for rule in _of_every_switch():
             yield switch, rule
         for port in topology.ports[switch]:
-            role = topology.role(port.peer)
-            roles.add(role)
-            for rule in _port_rules(facts, port, role):
+            for rule in _port_rules(facts, port):
                 yield switch, rule
-        for rule in _permits(facts, roles):
-            yield switch, rule
     for binding in facts.bindings:
         switch, number = binding.port
         yield switch, _source(facts, switch, number, binding.mac, binding.address, SourceClass.USER)
 
 
-def _never_forwarded() -> Iterator[Rule]:
-    matches = [Match(ip_proto=ICMPV6, icmpv6_type=kind) for kind in IcmpType]
-    matches += [Match(hop_limit=hop_limit) for hop_limit in _EXHAUSTED_HOP_LIMITS]
-    for match in matches:
-        yield Rule(TableId.INGRESS, _NEVER_FORWARDED, match, Origin.NOT_FORWARDED)
+@lru_cache(maxsize=1)
+def _of_every_switch() -> tuple[Rule, ...]:
+    own = Rule(
+        TableId.INGRESS, _CONTROL, Match(in_port=CONTROLLER_PORT), Origin.BACKBONE, goto=TableId.ROUTER
+    )
+    never = (Match(ip_proto=ICMPV6, icmpv6_type=kind) for kind in _NEVER_FORWARDED_TYPES)
+    return (
+        own,
+        *(Rule(TableId.INGRESS, _NEVER_FORWARDED, match, Origin.NOT_FORWARDED) for match in never),
+    )
 
 
-def _port_rules(facts: Facts, port: Port, role: Role) -> Iterator[Rule]:
+def _port_rules(facts: Facts, port: Port) -> Iterator[Rule]:
+    role = facts.topology.role(port.peer)
+    number, router_mac = port.number, facts.addresses.router_macs[port.node]
     if role.is_switch:
-        yield from _backbone(facts, port)
+        yield _admitted(Match(in_port=number, eth_dst=router_mac), Origin.BACKBONE, TableId.ROUTER)
+        yield _multicast_of_routers(number)
         return
-    for kind in _USER_CONTROL if role is Role.USER else _HOST_CONTROL:
-        match = Match(in_port=port.number, ip_proto=ICMPV6, icmpv6_type=kind)
-        yield Rule(TableId.INGRESS, _CONTROL, match, Origin.CONTROL, (Punt(),))
+    yield from _asked_of_the_router(number, role)
     if role is Role.USER:
         # The DAD probe of an address may have been lost: its first packet claims it (RFC 6620 section 3.2.3).
-        match = Match(
-            in_port=port.number,
-            eth_dst=facts.addresses.router_macs[port.node],
-            ipv6_src=Prefix.of(facts.addresses.user_prefixes[port.node]),
+        prefix = Prefix.of(facts.addresses.user_prefixes[port.node])
+        yield _punted(_UNBOUND, Match(in_port=number, eth_dst=router_mac, ipv6_src=prefix), Origin.CLAIM)
+        return
+    if role is Role.EDGE:
+        mac = facts.addresses.hosts[port.peer].mac
+        heartbeat = Match(
+            in_port=number, eth_src=mac, ip_proto=UDP, ipv6_dst=_GATEWAY, port_dst=HEARTBEAT_PORT
         )
-        yield Rule(TableId.INGRESS, _UNBOUND, match, Origin.CONTROL, (Punt(),))
+        yield _punted(_CONTROL, heartbeat, Origin.HEALTH)
+    yield from _fixed_sources(facts, port, role)
+
+
+@lru_cache(maxsize=4096)
+def _multicast_of_routers(number: int) -> Rule:
+    match = Match(in_port=number, ipv6_dst=_MULTICAST)
+    return _admitted(match, Origin.BACKBONE, TableId.MULTICAST, priority=_MULTICAST_FIRST)
+
+
+@lru_cache(maxsize=4096)
+def _asked_of_the_router(number: int, role: Role) -> tuple[Rule, ...]:
+    """What is the same for all ports of one number with hosts of one role behind them."""
+    rules = [Rule(TableId.INGRESS, _TAGGED, Match(in_port=number, edge_tag=ANY_TAG), Origin.NOT_FORWARDED)]
+    for kind in _USER_CONTROL if role is Role.USER else _INFRASTRUCTURE_CONTROL:
+        match = Match(in_port=number, ip_proto=ICMPV6, icmpv6_type=kind)
+        rules.append(_punted(_CONTROL, match, Origin.CONTROL))
+    echo = Match(in_port=number, ip_proto=ICMPV6, icmpv6_type=IcmpType.ECHO_REQUEST, ipv6_dst=_GATEWAY)
+    rules.append(_punted(_CONTROL, echo, Origin.REQUEST))
+    if role is Role.USER:
+        pcp = Match(in_port=number, ip_proto=UDP, ipv6_dst=_GATEWAY, port_dst=PCP_PORT)
+        rules.append(_punted(_CONTROL, pcp, Origin.REQUEST))
+    return tuple(rules)
+
+
+def _fixed_sources(facts: Facts, port: Port, role: Role) -> Iterator[Rule]:
     host = facts.addresses.hosts[port.peer]
     own_class = SourceClass.DNS if role is Role.DNS else SourceClass.INFRASTRUCTURE
     for interface in host.addresses:
         yield _source(facts, port.node, port.number, host.mac, interface.ip, own_class)
-    if role is _SERVICE_ROLE[facts.service_at]:
-        service = facts.addresses.service
-        yield _source(facts, port.node, port.number, host.mac, service, SourceClass.SERVICE)
-    for (source, group), origin in facts.static_channels.items():
-        if origin == port.peer:
+        if role is not Role.DNS:
             match = Match(
                 in_port=port.number,
                 eth_src=host.mac,
-                ipv6_src=Prefix.of(source),
-                ipv6_dst=Prefix.of(group),
+                ipv6_src=Prefix.of(interface.ip),
+                ipv6_dst=_MULTICAST,
             )
-            yield Rule(TableId.INGRESS, _ADMITTED, match, Origin.SOURCE, goto=TableId.MULTICAST)
-
-
-_SERVICE_ROLE = {ServiceAt.EDGES: Role.EDGE, ServiceAt.ORIGIN: Role.ORIGIN}
-
-
-def _backbone(facts: Facts, port: Port) -> Iterator[Rule]:
-    match = Match(in_port=port.number, eth_dst=facts.addresses.router_macs[port.node])
-    yield Rule(TableId.INGRESS, _ADMITTED, match, Origin.BACKBONE, goto=TableId.UNICAST)
-    for _, group in facts.static_channels:
-        match = Match(in_port=port.number, ipv6_dst=Prefix.of(group))
-        yield Rule(TableId.INGRESS, _ADMITTED, match, Origin.BACKBONE, goto=TableId.MULTICAST)
+            yield _admitted(match, Origin.SOURCE, TableId.MULTICAST, priority=_MULTICAST_FIRST)
+    if role in service_roles(facts):
+        service = facts.addresses.service
+        yield _source(facts, port.node, port.number, host.mac, service, SourceClass.SERVICE)
 
 
 def _source(
@@ -108,30 +132,20 @@ def _source(
         eth_dst=facts.addresses.router_macs[switch],
         ipv6_src=Prefix.of(address),
     )
-    return Rule(
-        TableId.INGRESS,
-        _ADMITTED,
-        match,
-        Origin.SOURCE,
-        source_class=source_class,
-        goto=TableId.PERMIT,
-    )
+    return _admitted(match, Origin.SOURCE, TableId.PERMIT, source_class)
 
 
-def _permits(facts: Facts, roles: set[Role]) -> Iterator[Rule]:
-    addresses = facts.addresses
-    users = [Prefix.of(network) for network in addresses.user_prefixes.values()]
-    servers = [Prefix.of(addresses.hosts[name].unicast) for name in facts.topology.of_role(Role.DNS)]
-    allowed: dict[SourceClass, list[Prefix]] = {}
-    if Role.USER in roles:
-        allowed[SourceClass.USER] = [Prefix.of(addresses.service), *servers, *users]
-    if Role.EDGE in roles or Role.ORIGIN in roles:
-        allowed[SourceClass.INFRASTRUCTURE] = [Prefix.of(addresses.infrastructure)]
-    if _SERVICE_ROLE[facts.service_at] in roles:
-        allowed[SourceClass.SERVICE] = users
-    if Role.DNS in roles:
-        allowed[SourceClass.DNS] = users
-    for source_class, destinations in allowed.items():
-        for destination in destinations:
-            match = Match(source_class=source_class, ipv6_dst=destination)
-            yield Rule(TableId.PERMIT, _PERMITTED, match, Origin.PERMIT, goto=TableId.UNICAST)
+def _admitted(
+    match: Match,
+    origin: Origin,
+    goto: TableId,
+    source_class: int | None = None,
+    priority: int = _ADMITTED,
+) -> Rule:
+    return Rule(TableId.INGRESS, priority, match, origin, source_class=source_class, goto=goto)
+
+
+def _punted(priority: int, match: Match, origin: Origin) -> Rule:
+    assert match.in_port is not None
+    meter = port_meter(match.in_port, origin)
+    return Rule(TableId.INGRESS, priority, match, origin, (Punt(),), meter=meter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from topologies.addressing import AddressPlan
 from topologies.graph import PathTree, shortest_path_tree
-from topologies.spec import Port, Role, Topology
+from topologies.spec import OriginMode, Port, Role, Topology
 
 
 class ServiceAt(StrEnum):
@@ -43,17 +44,65 @@ class Membership(NamedTuple):
     source: IPv6Address | None
 
 
+class Sender(NamedTuple):
+    """A host that has sent to an any-source group, with the address it used."""
+
+    source: IPv6Address
+    group: IPv6Address
+
+
+class Pin(NamedTuple):
+    """At an access switch there may be connections with an edge that is not the choice for new ones there."""
+
+    switch: str
+    edge: str
+
+
+class Bound(NamedTuple):
+    """A policy: the new connections of a user go to an edge other than the nearest."""
+
+    user: str
+    edge: str
+
+
+class Opening(NamedTuple):
+    """An inbound service that the host at a bound address has subscribed to (RFC 6887)."""
+
+    address: IPv6Address
+    protocol: int
+    port: int
+
+
+class GatewayMode(StrEnum):
+    """Whether users are closed to what they did not ask for, or open (for comparison)."""
+
+    STATEFUL = "stateful"
+    OPEN = "open"
+
+
 @dataclass(frozen=True)
 class Facts:
-    """Everything the tables depend on. `allowed_edges` None means all edges may answer."""
+    """Everything the tables depend on.
+
+    `accepting` are the edges that may get new connections, `alive` those that may keep the ones they have;
+    both in the order of the topology. `pins` are (access switch, edge) pairs with connections to keep;
+    `bound` is the policy for single users. The planner ignores pins to edges that are not alive, and
+    policies for edges that do not accept.
+    """
 
     topology: Topology
     addresses: AddressPlan
     service_at: ServiceAt = ServiceAt.EDGES
-    allowed_edges: frozenset[str] | None = None
+    gateway: GatewayMode = GatewayMode.STATEFUL
     down_ports: frozenset[PortId] = frozenset()
+    accepting: tuple[str, ...] = ()
+    alive: tuple[str, ...] = ()
+    pins: frozenset[Pin] = frozenset()
+    bound: frozenset[Bound] = frozenset()
     bindings: tuple[Binding, ...] = ()
+    openings: frozenset[Opening] = frozenset()
     members: frozenset[Membership] = frozenset()
+    senders: frozenset[Sender] = frozenset()
 
     @cached_property
     def down_links(self) -> frozenset[str]:
@@ -67,37 +116,23 @@ class Facts:
         )
 
     @cached_property
-    def static_channels(self) -> dict[tuple[IPv6Address, IPv6Address], str]:
-        """The (S,G) of the static content and the origin that sends each."""
-        return {
-            (self.addresses.hosts[origin].unicast, self.addresses.static_group): origin
-            for origin in self.topology.of_role(Role.ORIGIN)
-        }
+    def service_hosts(self) -> tuple[str, ...]:
+        """The hosts that answer new connections to the service address, in the order of the topology: the
+        accepting edges; the origin in the central baseline, or as the last resort where the topology says
+        so."""
+        origins = self.topology.of_role(Role.ORIGIN)
+        if self.service_at is ServiceAt.ORIGIN:
+            return origins
+        if not self.accepting and self.topology.origin is OriginMode.LAST_RESORT:
+            return origins
+        return self.accepting
 
     @cached_property
-    def static_members(self) -> dict[tuple[IPv6Address, IPv6Address], tuple[str, ...]]:
-        """For each (S,G) of the static content the edges that listen to it on a port that is up."""
-        ports = {edge: self.topology.access_port(edge) for edge in self.topology.of_role(Role.EDGE)}
+    def owners(self) -> dict[IPv6Address, str]:
+        """The infrastructure host that each fixed address belongs to: who may send to groups."""
         return {
-            (source, group): tuple(
-                edge
-                for edge, port in ports.items()
-                if Membership(port_id(port), group, source) in self.members
-                and port_id(port) not in self.down_ports
-            )
-            for source, group in self.static_channels
+            interface.ip: name for name, host in self.addresses.hosts.items() for interface in host.addresses
         }
-
-    @cached_property
-    def healthy_edges(self) -> tuple[str, ...]:
-        """The edges that may answer users, in the order of the topology: their port is up, they listen to
-        the static group, and the policy allows them."""
-        listening = {edge for edges in self.static_members.values() for edge in edges}
-        return tuple(
-            edge
-            for edge in self.topology.of_role(Role.EDGE)
-            if edge in listening and (self.allowed_edges is None or edge in self.allowed_edges)
-        )
 
 
 def port_id(port: Port) -> PortId:
@@ -112,6 +147,7 @@ class Paths:
         self.topology = topology
         self.down_links = down_links
         self._trees: dict[str, PathTree] = {}
+        self._costs_ns: dict[str, dict[str, int]] = {}
 
     def towards(self, root: str) -> PathTree:
         """The shortest paths of all nodes to `root`."""
@@ -120,3 +156,11 @@ class Paths:
             tree = shortest_path_tree(self.topology, root, down_links=self.down_links)
             self._trees[root] = tree
         return tree
+
+    def costs_ns(self, root: str) -> Mapping[str, int]:
+        """How far each node that has a path is from `root`, in whole nanoseconds."""
+        costs = self._costs_ns.get(root)
+        if costs is None:
+            costs = {node: round(ms * 1e6) for node, ms in self.towards(root).distance_ms.items()}
+            self._costs_ns[root] = costs
+        return costs

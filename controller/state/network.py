@@ -1,105 +1,107 @@
 """Everything the controller knows, as one machine: events in, packets to send and things to log out.
 
-The machine never plans; `facts` is what the planner takes, and `revision` counts its changes.
+The machine never plans; `facts` is what the planner takes, and `revision` counts its changes. What hosts
+say is for the machines of its parts: `Discovery` (ND), `Listeners` (MLD), `Edges` (health), `IcmpErrors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from ipaddress import IPv6Address
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from controller.plan.facts import Facts, Membership, PortId, ServiceAt, port_id
-from controller.state.agenda import Agenda, Duty, advertisement_interval_s
-from controller.state.gateway import listener_query, neighbor_advertisement, router_advertisement
-from controller.state.membership import (
-    QUERY_INTERVAL_S,
-    QUERY_RESPONSE_INTERVAL_S,
-    QUICK_RESPONSE_S,
-    STARTUP_QUERY_COUNT,
-    STARTUP_QUERY_INTERVAL_S,
-    Listeners,
-    Outcome,
+from controller.plan.facts import (
+    Bound,
+    Facts,
+    GatewayMode,
+    Membership,
+    Opening,
+    PortId,
+    Sender,
+    ServiceAt,
+    port_id,
 )
-from controller.state.neighbours import Claim, Neighbours
-from controller.wire.frames import Frame, WireError, parse_frame
-from controller.wire.mld import Query, Report, decode_mld
-from controller.wire.nd import (
-    UNSPECIFIED,
-    NeighborAdvertisement,
-    NeighborSolicitation,
-    RouterSolicitation,
-    decode_nd,
-    is_nd,
-)
+from controller.plan.pipeline import Origin
+from controller.plan.zones import Zones, is_source_specific
+from controller.state.discovery import Discovered, Discovery
+from controller.state.edges import Edges
+from controller.state.effects import Effects, Injection, Note, Send
+from controller.state.icmp_errors import REASONS, IcmpErrors, Reason
+from controller.state.membership import Listeners, Outcome
+from controller.state.openings import Answer, Openings
+from controller.state.recovery import Remembered
+from controller.state.router_frames import echo_reply, listener_query
+from controller.wire.frames import UDP, Frame, parse_frame, readdressed
 from topologies.addressing import GATEWAY, plan_addresses
+from topologies.heartbeat import decode_heartbeat
 from topologies.spec import Port, Role, Topology
 
-_ADVERTISE, _QUERY = "advertise", "query"
-
-
-class Send(NamedTuple):
-    """A frame to send out of a port."""
-
-    port: PortId
-    frame: bytes
-
-
-class Note(NamedTuple):
-    """Something for the event log."""
-
-    event: str
-    fields: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Effects:
-    """What an event leads to."""
-
-    sends: list[Send] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+_UDP_HEADER_BYTES = 8
 
 
 class NetworkState:
-    """The state of one network; `seed` fixes the times of router advertisements.
+    """The state of one network; `seed` fixes random times.
 
     `greeted` names the connected switches that hold their tables, so that their hosts may be spoken to.
+    `punts` counts what switches have handed over, by why.
     """
 
     def __init__(
         self,
         topology: Topology,
         service_at: ServiceAt = ServiceAt.EDGES,
-        allowed_edges: Collection[str] | None = None,
+        gateway: GatewayMode = GatewayMode.STATEFUL,
+        allowed_edges: frozenset[str] | None = None,
         seed: int = 0,
     ) -> None:
         self.topology = topology
         self.addresses = plan_addresses(topology)
         self.greeted: set[str] = set()
         self.revision = 0
+        self.punts: Counter[str] = Counter()
+        homes = {user: topology.access_port(user).node for user in topology.of_role(Role.USER)}
+        self.edges = Edges(topology.of_role(Role.EDGE), allowed_edges, homes=homes)
         self._service_at = service_at
-        self._allowed = None if allowed_edges is None else frozenset(allowed_edges)
-        self._seed = seed
+        self._gateway = gateway
         self._host_ports = {
-            switch: tuple(port for port in topology.ports[switch] if not topology.role(port.peer).is_switch)
+            switch: tuple(
+                port_id(port) for port in topology.ports[switch] if not topology.role(port.peer).is_switch
+            )
             for switch in topology.switches
         }
         self._port_by_id = {
             port_id(port): port for switch in topology.switches for port in topology.ports[switch]
         }
         self._down: frozenset[PortId] = frozenset()
-        self._neighbours = Neighbours(
-            {
-                port_id(port): self.addresses.user_prefixes[switch]
-                for switch, ports in self._host_ports.items()
-                for port in ports
-                if topology.role(port.peer) is Role.USER and switch in self.addresses.user_prefixes
-            }
+        users = {port_id(topology.access_port(user)) for user in topology.of_role(Role.USER)}
+        zones = Zones(topology)
+        self.listeners = Listeners(
+            GATEWAY, users, lambda port, group: zones.may_join(self._port_by_id[port].peer, group)
         )
-        self._listeners = Listeners()
-        self._agenda = Agenda()
+        self.discovery = Discovery(topology, self.addresses, self.listeners.solicited_node_listeners, seed)
+        self.errors = IcmpErrors(self.addresses)
+        self.openings = Openings()
+        self._senders: set[Sender] = set()
         self._facts = self._gather()
+
+    @property
+    def urgent(self) -> bool:
+        """Whether packets are being lost until the next plan is in place; whoever plans clears it."""
+        return self.edges.urgent
+
+    @urgent.setter
+    def urgent(self, value: bool) -> None:
+        self.edges.urgent = value
+
+    @property
+    def guards(self) -> dict[str, Counter[str]]:
+        """What was refused or ignored, by the machine that did and the reason."""
+        return {
+            "mld": self.listeners.counters,
+            "nd": self.discovery.counters,
+            "icmp": self.errors.counters,
+            "pcp": self.openings.counters,
+        }
 
     @property
     def facts(self) -> Facts:
@@ -109,149 +111,213 @@ class NetworkState:
     @property
     def deadline_s(self) -> float | None:
         """When `tick` has something to do next, or None."""
-        moments = (self._agenda.deadline_s, self._listeners.deadline_s)
+        parts = (self.listeners, self.discovery, self.edges, self.openings)
+        moments = (part.deadline_s for part in parts)
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def switch_up(self, switch: str, down_ports: Iterable[int]) -> Effects:
+    def switch_up(self, now_s: float, switch: str, down_ports: Iterable[int]) -> Effects:
         """A switch has connected, with these of its ports down."""
         effects = Effects(notes=[Note("switch-up", {"switch": switch})])
         down = {PortId(switch, number) for number in down_ports}
         for port in self.topology.ports[switch]:
-            self._port(port_id(port), port_id(port) not in down, effects)
+            self._port(now_s, port_id(port), port_id(port) not in down, effects)
         return self._settle(effects)
 
     def switch_down(self, switch: str) -> Effects:
         """The connection to a switch is lost. What it forwards is not changed by that."""
         self.greeted.discard(switch)
-        self._agenda.cancel(switch)
+        self.discovery.switch_down(switch)
+        for port in self._host_ports[switch]:
+            self.listeners.pause(port)
         return Effects(notes=[Note("switch-down", {"switch": switch})])
 
     def installed(self, now_s: float, switch: str) -> Effects:
         """A switch that has connected holds its tables: its hosts may be spoken to."""
         self.greeted.add(switch)
-        for kind in (_ADVERTISE, _QUERY):
-            self._agenda.add(now_s, Duty(kind, switch))
-        return self.tick(now_s)
+        effects = Effects()
+        self._discovered(now_s, self.discovery.switch_up(now_s, switch), effects)
+        for port in self._host_ports[switch]:
+            if port not in self._down:
+                self._heard(self.listeners.port_up(now_s, port), effects)
+        return self._settle(effects)
 
     def port_changed(self, now_s: float, port: PortId, is_up: bool) -> Effects:
         """A switch reports a port up or down. Ports that are not of the topology are ignored."""
         effects = Effects()
-        if port in self._port_by_id:
-            changed = self._port(port, is_up, effects)
-            if changed and is_up and port.switch in self.greeted:
-                self._greet(self._port_by_id[port], effects)
+        if port in self._port_by_id and self._port(now_s, port, is_up, effects):
+            is_host = port in self._host_ports[port.switch]
+            if is_up and is_host and port.switch in self.greeted:
+                self._heard(self.listeners.port_up(now_s, port), effects)
         return self._settle(effects)
 
-    def packet(self, now_s: float, port: PortId, data: bytes) -> Effects:
-        """A switch has handed over a packet that came in by a port. What is not valid is ignored."""
+    def restore(self, now_s: float, remembered: Remembered) -> Effects:
+        """Take up what a controller before this one has left in the switches."""
+        effects = Effects()
+        self.discovery.restore(now_s, remembered.bindings)
+        self._heard(self.listeners.restore(now_s, remembered.members), effects)
+        self.openings.restore(now_s, remembered.openings)
+        self._senders |= set(remembered.senders)
+        self.edges.restore(now_s, remembered.pins, remembered.choices)
+        return self._settle(effects)
+
+    def chosen(self, now_s: float, choices: Mapping[str, str]) -> Effects:
+        """A plan sends the new connections of each access switch to these edges."""
+        self.edges.chosen(now_s, choices)
+        return self._settle(Effects())
+
+    def packet(self, now_s: float, port: PortId, data: bytes, cookie: int) -> Effects:
+        """A switch has handed over a packet that came in by a port, because of the rule with this cookie.
+        What is not valid is ignored and counted."""
         effects = Effects()
         known = self._port_by_id.get(port)
-        if known is None or self.topology.role(known.peer).is_switch:
-            return effects
+        is_host = known is not None and not self.topology.role(known.peer).is_switch
         try:
+            origin = Origin(cookie & 0xFFFF)
+            self.punts[origin.name.lower()] += 1
+            if origin in REASONS and origin is not Origin.ADDRESS_UNREACHABLE:
+                mtu_bytes = cookie >> 16 & 0xFFFF
+                from_port = port if is_host else None
+                self._refuse(now_s, port.switch, REASONS[origin], data, effects, mtu_bytes, from_port)
+                return self._settle(effects)
             frame = parse_frame(data)
-            if frame.router_alert:
-                message = decode_mld(frame)
-                if isinstance(message, Report):
-                    self._take(self._listeners.report(now_s, port, message), effects)
-            elif is_nd(frame):
-                self._neighbour_discovery(known, frame, effects)
-            elif frame.eth_dst == self._router_mac(known):
-                self._claim(known, frame, frame.src, effects)
-        except WireError:
-            return effects
+            if origin is Origin.ADDRESS_UNREACHABLE:
+                found = self.discovery.resolve(now_s, port.switch, frame.dst, data)
+                self._discovered(now_s, found, effects)
+            elif origin is Origin.REQUEST:
+                self._request(now_s, port, frame, effects)
+            elif known is not None and is_host:
+                self._from_host(now_s, known, origin, frame, effects)
+        except ValueError:
+            self.punts["invalid"] += 1
         return self._settle(effects)
 
     def set_allowed_edges(self, edges: Collection[str] | None) -> Effects:
         """Only these edges may answer users from now on; None allows all."""
-        self._allowed = None if edges is None else frozenset(edges)
+        self.edges.allowed = None if edges is None else frozenset(edges)
         return self._settle(Effects())
+
+    def drain(self, edge: str, *, drained: bool) -> Effects:
+        """Give an edge no new connections, or give it some again."""
+        self.edges.drained = self.edges.drained | {edge} if drained else self.edges.drained - {edge}
+        return self._settle(Effects(notes=[Note("drain" if drained else "undrain", {"edge": edge})]))
+
+    def bind(self, user: str, edge: str | None) -> Effects:
+        """Send the new connections of a user to this edge; None: to its nearest."""
+        others = {bound for bound in self.edges.bound if bound.user != user}
+        self.edges.bound = frozenset(others if edge is None else others | {Bound(user, edge)})
+        return self._settle(Effects(notes=[Note("bind", {"user": user, "edge": edge})]))
 
     def tick(self, now_s: float) -> Effects:
         """Do what is due."""
         effects = Effects()
-        self._take(self._listeners.tick(now_s), effects)
-        for duty in self._agenda.pop_due(now_s):
-            self._perform(now_s, duty, effects)
+        self._heard(self.listeners.tick(now_s), effects)
+        self._discovered(now_s, self.discovery.tick(now_s), effects)
+        self.edges.tick(now_s)
+        closed = self.openings.tick(now_s)
+        effects.notes.extend(_opening_note("closed", opening) for opening in closed)
         return self._settle(effects)
 
-    def _perform(self, now_s: float, duty: Duty, effects: Effects) -> None:
-        again = duty._replace(done=duty.done + 1)
-        for port in self._host_ports[duty.switch]:
-            if port_id(port) not in self._down:
-                self._send_duty(duty.kind, port, effects)
-        if duty.kind == _ADVERTISE:
-            wait_s = advertisement_interval_s(self._seed, duty.switch, again.done)
+    def _from_host(self, now_s: float, port: Port, origin: Origin, frame: Frame, effects: Effects) -> None:
+        where = port_id(port)
+        if origin is Origin.CONTROL and frame.router_alert:
+            self._heard(self.listeners.message(now_s, where, frame), effects)
+        elif origin is Origin.CONTROL:
+            self._discovered(now_s, self.discovery.packet(now_s, where, frame), effects)
+        elif origin is Origin.CLAIM:
+            found = self.discovery.claim(now_s, where, frame.src, frame.eth_src)
+            self._discovered(now_s, found, effects)
+        elif origin is Origin.HEALTH and frame.protocol == UDP:
+            self.edges.heartbeat(now_s, port.peer, decode_heartbeat(frame.payload[_UDP_HEADER_BYTES:]))
+        elif origin is Origin.SENDER and frame.dst.is_multicast and not is_source_specific(frame.dst):
+            self._senders.add(Sender(frame.src, frame.dst))
+
+    def _request(self, now_s: float, port: PortId, frame: Frame, effects: Effects) -> None:
+        """What hosts ask their router: to open a port (PCP), or an echo of its link-local address or of a
+        global one of its own."""
+        router_mac = self.addresses.router_macs[port.switch]
+        if frame.protocol == UDP:
+            holder = self.discovery.neighbours.binding(frame.src)
+            is_own = holder is not None and holder.port == port
+            self._answered(port, self.openings.message(now_s, port, router_mac, frame, is_own), effects)
+            return
+        own = self.addresses.router_addresses.get(port.switch, GATEWAY)
+        reply = echo_reply(router_mac, frame, (GATEWAY, own))
+        if frame.dst == GATEWAY:
+            effects.sends.append(Send(port, reply))
         else:
-            is_startup = again.done < STARTUP_QUERY_COUNT
-            wait_s = STARTUP_QUERY_INTERVAL_S if is_startup else QUERY_INTERVAL_S
-        self._agenda.add(now_s + wait_s, again)
+            effects.injections.append(Injection(port.switch, reply))
 
-    def _greet(self, port: Port, effects: Effects) -> None:
-        if not self.topology.role(port.peer).is_switch:
-            self._send_duty(_ADVERTISE, port, effects)
-            self._query(port, QUICK_RESPONSE_S, effects)
+    def _answered(self, port: PortId, answer: Answer, effects: Effects) -> None:
+        if answer.frame is not None:
+            effects.sends.append(Send(port, answer.frame))
+        for event, openings in (("opened", answer.opened), ("closed", answer.closed)):
+            effects.notes.extend(_opening_note(event, opening) for opening in openings)
 
-    def _send_duty(self, kind: str, port: Port, effects: Effects) -> None:
-        if kind == _QUERY:
-            self._query(port, QUERY_RESPONSE_INTERVAL_S, effects)
-        elif self.topology.role(port.peer) is Role.USER:
-            self._advertise(port, None, effects)
-
-    def _query(self, port: Port, response_s: float, effects: Effects) -> None:
-        query = Query(int(response_s * 1000))
-        effects.sends.append(Send(port_id(port), listener_query(self._router_mac(port), query)))
-
-    def _advertise(self, port: Port, request: Frame | None, effects: Effects) -> None:
-        prefix = self.addresses.user_prefixes.get(port.node)
-        if prefix is not None:
-            frame = router_advertisement(self._router_mac(port), prefix, port.link.mtu_bytes, request)
+    def _refuse(
+        self,
+        now_s: float,
+        switch: str,
+        reason: Reason,
+        data: bytes,
+        effects: Effects,
+        mtu_bytes: int = 0,
+        from_port: PortId | None = None,
+    ) -> None:
+        """Answer a packet that goes no further, if it is to be answered; one that came in by a host port goes
+        straight back."""
+        error = self.errors.about(
+            now_s, switch, reason, data, mtu_bytes=mtu_bytes, from_host=from_port is not None
+        )
+        if error is None:
+            return
+        if from_port is not None:
+            effects.sends.append(Send(from_port, error.frame))
+            return
+        if not error.to_all_edges:
+            effects.injections.append(Injection(switch, error.frame))
+            return
+        for edge in self.edges.alive:
+            port = self.topology.access_port(edge)
+            frame = readdressed(
+                error.frame, self.addresses.router_macs[port.node], self.addresses.hosts[edge].mac
+            )
             effects.sends.append(Send(port_id(port), frame))
 
-    def _neighbour_discovery(self, port: Port, frame: Frame, effects: Effects) -> None:
-        message = decode_nd(frame)
-        match message:
-            case NeighborSolicitation(target=target) if target == GATEWAY:
-                reply = neighbor_advertisement(self._router_mac(port), frame, GATEWAY, self._router_mac(port))
-                effects.sends.append(Send(port_id(port), reply))
-                self._claim(port, frame, frame.src, effects)
-            case NeighborSolicitation(target=target) if frame.src == UNSPECIFIED:
-                if self._claim(port, frame, target, effects) is Claim.TAKEN:
-                    mac = self._neighbours.mac_of(target) or self._router_mac(port)
-                    reply = neighbor_advertisement(self._router_mac(port), frame, target, mac)
-                    effects.sends.append(Send(port_id(port), reply))
-            case NeighborSolicitation():
-                self._claim(port, frame, frame.src, effects)
-            case NeighborAdvertisement(target=target, router=False):
-                self._claim(port, frame, target, effects)
-            case RouterSolicitation() if self.topology.role(port.peer) is Role.USER:
-                self._advertise(port, frame, effects)
-            case _:
-                pass
+    def _discovered(self, now_s: float, found: Discovered, effects: Effects) -> None:
+        effects.sends += found.sends
+        effects.releases += found.released
+        for event, bindings in (("host-learnt", found.learnt), ("host-forgotten", found.forgotten)):
+            for binding in bindings:
+                host = self._port_by_id[binding.port].peer
+                fields = {"host": host, "address": str(binding.address), "mac": binding.mac}
+                effects.notes.append(Note(event, fields | _place(binding.port)))
+        for binding in found.forgotten:
+            closed = self.openings.end(binding.address)
+            effects.notes.extend(_opening_note("closed", opening) for opening in closed)
+        for switch, packet in found.unreachable:
+            self._refuse(now_s, switch, Reason.ADDRESS_UNREACHABLE, packet, effects)
 
-    def _claim(self, port: Port, frame: Frame, address: IPv6Address, effects: Effects) -> Claim:
-        claim = self._neighbours.claim(port_id(port), address, frame.eth_src, self._down)
-        if claim is Claim.NEW:
-            fields = {"host": port.peer, "address": str(address), "mac": frame.eth_src}
-            effects.notes.append(Note("host-learnt", fields | _place(port_id(port))))
-        return claim
-
-    def _port(self, port: PortId, is_up: bool, effects: Effects) -> bool:
+    def _port(self, now_s: float, port: PortId, is_up: bool, effects: Effects) -> bool:
         if is_up == (port not in self._down):
             return False
         self._down = self._down - {port} if is_up else self._down | {port}
         peer = self._port_by_id[port].peer
         effects.notes.append(Note("port-up" if is_up else "port-down", _place(port) | {"peer": peer}))
         if not is_up:
-            self._take(self._listeners.port_down(port), effects)
+            self.edges.urgent = True
+        if port in self._host_ports[port.switch]:
+            self._discovered(now_s, self.discovery.port_changed(now_s, port, is_up), effects)
+            if self.topology.role(peer) is Role.EDGE:
+                self.edges.port_changed(peer, is_up)
+            if not is_up:
+                self._heard(self.listeners.port_down(port), effects)
         return True
 
-    def _take(self, outcome: Outcome, effects: Effects) -> None:
+    def _heard(self, outcome: Outcome, effects: Effects) -> None:
         for event, memberships in (("member-join", outcome.joined), ("member-leave", outcome.left)):
             effects.notes.extend(Note(event, self._membership_fields(member)) for member in memberships)
         for port, query in outcome.queries:
-            frame = listener_query(self._router_mac(self._port_by_id[port]), query)
-            effects.sends.append(Send(port, frame))
+            effects.sends.append(Send(port, listener_query(self.addresses.router_macs[port.switch], query)))
 
     def _membership_fields(self, member: Membership) -> dict[str, Any]:
         return {
@@ -261,30 +327,38 @@ class NetworkState:
         } | _place(member.port)
 
     def _settle(self, effects: Effects) -> Effects:
-        """Gather the facts anew and note which edges have become healthy or unhealthy."""
+        """Gather the facts anew and note what has become of the edges."""
+        effects.notes.extend(Note(event, fields) for event, fields in self.edges.notes())
         facts = self._gather()
-        if facts == self._facts:
-            return effects
-        before, after = set(self._facts.healthy_edges), set(facts.healthy_edges)
-        effects.notes.extend(Note("edge-healthy", {"edge": edge}) for edge in sorted(after - before))
-        effects.notes.extend(Note("edge-unhealthy", {"edge": edge}) for edge in sorted(before - after))
-        self._facts = facts
-        self.revision += 1
+        if facts != self._facts:
+            self._facts = facts
+            self.revision += 1
         return effects
 
     def _gather(self) -> Facts:
+        members = self.listeners.members
+        groups = {member.group for member in members}
+        self._senders = {sender for sender in self._senders if sender.group in groups}
         return Facts(
-            self.topology,
-            self.addresses,
-            self._service_at,
-            self._allowed,
-            self._down,
-            self._neighbours.bindings,
-            self._listeners.members,
+            topology=self.topology,
+            addresses=self.addresses,
+            service_at=self._service_at,
+            gateway=self._gateway,
+            down_ports=self._down,
+            accepting=self.edges.accepting,
+            alive=self.edges.alive,
+            pins=self.edges.pins,
+            bound=self.edges.bound,
+            bindings=self.discovery.neighbours.bindings,
+            openings=self.openings.openings,
+            members=members,
+            senders=frozenset(self._senders),
         )
 
-    def _router_mac(self, port: Port) -> str:
-        return self.addresses.router_macs[port.node]
+
+def _opening_note(event: str, opening: Opening) -> Note:
+    fields = {"address": str(opening.address), "protocol": opening.protocol, "port": opening.port}
+    return Note(f"service-{event}", fields)
 
 
 def _place(port: PortId) -> dict[str, Any]:

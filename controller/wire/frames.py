@@ -1,17 +1,25 @@
-"""Ethernet frames that carry IPv6 (RFC 2464, RFC 8200), at most a Hop-by-Hop header before the payload."""
+"""Ethernet frames that carry IPv6 (RFC 2464, RFC 8200)."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 ETH_TYPE_IPV6 = 0x86DD
 HOP_BY_HOP = 0
+UDP = 17
 ICMPV6 = 58
 
+IPV6_LENGTH = 40
 _ETHERNET_LENGTH = 14
-_IPV6_LENGTH = 40
+_ETH_TYPE_VLAN = 0x8100
+_VLAN_LENGTH = 4
+_ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION_OPTIONS = 43, 44, 51, 60
+_MOBILITY, _HIP, _SHIM6 = 135, 139, 140
+_IN_EIGHTS = frozenset({HOP_BY_HOP, _ROUTING, _DESTINATION_OPTIONS, _MOBILITY, _HIP, _SHIM6})
+"""Extension headers whose second byte is their length in units of 8 bytes, the first 8 not counted."""
 _PAD1 = 0
 _ROUTER_ALERT = 5
 _ROUTER_ALERT_HEADER = bytes((ICMPV6, 0, _ROUTER_ALERT, 2, 0, 0, 1, 0))
@@ -24,7 +32,11 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One Ethernet frame with an IPv6 packet; `payload` starts after the extension header, if any."""
+    """One Ethernet frame with an IPv6 packet; `payload` starts after the Hop-by-Hop header, if there is one.
+
+    Other extension headers are left in the payload with `protocol` naming the first of them, so that
+    nothing behind them is ever taken for a message to the router (RFC 6980, RFC 7113).
+    """
 
     eth_src: str
     eth_dst: str
@@ -53,13 +65,13 @@ def multicast_mac(group: IPv6Address) -> str:
 
 def parse_frame(data: bytes) -> Frame:
     """Parse an Ethernet frame. Raises WireError for anything but a whole IPv6 packet in it."""
-    if len(data) < _ETHERNET_LENGTH + _IPV6_LENGTH:
+    if len(data) < _ETHERNET_LENGTH + IPV6_LENGTH:
         raise WireError("too short for an IPv6 packet")
     (eth_type,) = struct.unpack_from("!H", data, 12)
     if eth_type != ETH_TYPE_IPV6 or data[14] >> 4 != 6:
         raise WireError("not IPv6")
     length, protocol, hop_limit = struct.unpack_from("!HBB", data, 18)
-    start = _ETHERNET_LENGTH + _IPV6_LENGTH
+    start = _ETHERNET_LENGTH + IPV6_LENGTH
     # Ethernet pads short frames, so bytes after the payload are legal; missing ones are not.
     payload = bytes(data[start : start + length])
     if len(payload) != length:
@@ -111,3 +123,55 @@ def encode_frame(frame: Frame) -> bytes:
             payload,
         )
     )
+
+
+def readdressed(data: bytes, eth_src: str, eth_dst: str) -> bytes:
+    """The frame with other Ethernet addresses."""
+    return mac_bytes(eth_dst) + mac_bytes(eth_src) + data[12:]
+
+
+def ipv6_packet(data: bytes) -> bytes:
+    """The IPv6 packet of a frame with or without a VLAN tag, without the padding of Ethernet. Raises
+    WireError when there is none or when it is cut short."""
+    start = _ETHERNET_LENGTH
+    if data[12:14] == struct.pack("!H", _ETH_TYPE_VLAN):
+        start += _VLAN_LENGTH
+    if len(data) < start + IPV6_LENGTH:
+        raise WireError("too short for an IPv6 packet")
+    if data[start - 2 : start] != struct.pack("!H", ETH_TYPE_IPV6) or data[start] >> 4 != 6:
+        raise WireError("not IPv6")
+    (length,) = struct.unpack_from("!H", data, start + 4)
+    packet = data[start : start + IPV6_LENGTH + length]
+    if len(packet) != IPV6_LENGTH + length:
+        raise WireError("IPv6 payload is cut short")
+    return packet
+
+
+class UpperLayer(NamedTuple):
+    """What an IPv6 packet carries behind its extension headers: `offset` is where in the packet it starts,
+    None in fragments but the first."""
+
+    protocol: int
+    offset: int | None
+
+
+def upper_layer(packet: bytes) -> UpperLayer:
+    """Walk the extension headers of an IPv6 packet. Raises WireError when they are cut short."""
+    protocol, offset = packet[6], IPV6_LENGTH
+    while protocol in _IN_EIGHTS or protocol in (_FRAGMENT, _AUTHENTICATION):
+        if len(packet) < offset + 8:
+            raise WireError("extension header is cut short")
+        following, length = packet[offset], packet[offset + 1]
+        if protocol == _FRAGMENT:
+            (place,) = struct.unpack_from("!H", packet, offset + 2)
+            if place >> 3:
+                return UpperLayer(following, None)
+            offset += 8
+        elif protocol == _AUTHENTICATION:
+            offset += (length + 2) * 4
+        else:
+            offset += (length + 1) * 8
+        protocol = following
+    if offset > len(packet):
+        raise WireError("extension header is cut short")
+    return UpperLayer(protocol, offset)

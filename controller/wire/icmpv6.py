@@ -11,8 +11,13 @@ from controller.wire.frames import ICMPV6, Frame, WireError
 
 
 class IcmpType(IntEnum):
-    """The message types a first-hop router handles itself and never forwards (RFC 4890 section 4.3)."""
+    """The message types that the controller handles or sends."""
 
+    DESTINATION_UNREACHABLE = 1
+    PACKET_TOO_BIG = 2
+    TIME_EXCEEDED = 3
+    ECHO_REQUEST = 128
+    ECHO_REPLY = 129
     MLD_QUERY = 130
     MLDV1_REPORT = 131
     MLDV1_DONE = 132
@@ -22,6 +27,11 @@ class IcmpType(IntEnum):
     NEIGHBOR_ADVERTISEMENT = 136
     REDIRECT = 137
     MLDV2_REPORT = 143
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether no router ever forwards it (RFC 4890 section 4.3.3)."""
+        return self >= IcmpType.MLD_QUERY
 
 
 def icmp_body(frame: Frame) -> tuple[int, bytes]:
@@ -38,8 +48,10 @@ def icmp_body(frame: Frame) -> tuple[int, bytes]:
     return data[0], data[4:]
 
 
-def icmp_message(source: IPv6Address, destination: IPv6Address, icmp_type: int, body: bytes) -> bytes:
-    """An ICMPv6 message with code 0 and its checksum."""
-    header = struct.pack("!BBH", icmp_type, 0, 0)
+def icmp_message(
+    source: IPv6Address, destination: IPv6Address, icmp_type: int, body: bytes, code: int = 0
+) -> bytes:
+    """An ICMPv6 message with its checksum."""
+    header = struct.pack("!BBH", icmp_type, code, 0)
     checksum = upper_layer_checksum(source, destination, ICMPV6, header + body)
-    return struct.pack("!BBH", icmp_type, 0, checksum) + body
+    return struct.pack("!BBH", icmp_type, code, checksum) + body

@@ -74,6 +74,11 @@ _ND_TYPES = frozenset(
 )
 
 
+def solicited_node(address: IPv6Address) -> IPv6Address:
+    """The multicast group of all nodes whose addresses end like this one (RFC 4291 section 2.7.1)."""
+    return IPv6Address(SOLICITED_NODE.network_address.packed[:13] + address.packed[13:])
+
+
 def is_nd(frame: Frame) -> bool:
     """Whether a packet is one of the messages that `decode_nd` is for, valid or not."""
     return frame.protocol == ICMPV6 and frame.payload[:1] in _ND_TYPES
@@ -84,6 +89,8 @@ def decode_nd(frame: Frame) -> NdMessage:
     kind, body = icmp_body(frame)
     if frame.hop_limit != ND_HOP_LIMIT:
         raise WireError(f"ND message with hop limit {frame.hop_limit}")
+    if frame.src.is_multicast:
+        raise WireError("ND message from a multicast address")
     if kind == IcmpType.NEIGHBOR_SOLICITATION:
         return _solicitation(frame, body)
     if kind == IcmpType.NEIGHBOR_ADVERTISEMENT:

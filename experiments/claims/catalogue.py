@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from experiments.claims.drain import drained
+from experiments.claims.failover import killed_edge, link_to_edge, probed, restarted_controller
+from experiments.claims.gateway import closed, narrow_paths, no_slower, unchanged
 from experiments.claims.isolation import hidden_origin, scope_boundary
 from experiments.claims.latency import against_central, as_configured
 from experiments.claims.load import sync_copies, user_requests
 from experiments.claims.model import Claim, ClaimFunction, Evidence
-from experiments.claims.service import failover, nearest_edge
+from experiments.claims.neighbours import quiet_discovery, swept
+from experiments.claims.privacy import temporary_addresses
+from experiments.claims.routers import hidden_routers
+from experiments.claims.scope import bound_user, regional_content, zones
+from experiments.claims.service import nearest_edge
 
 CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "demo": (against_central, user_requests, sync_copies, nearest_edge, hidden_origin, scope_boundary),
     "latency": (as_configured,),
     "backbone": (sync_copies,),
-    "failover": (failover,),
+    "failover": (link_to_edge, probed, killed_edge, restarted_controller),
+    "drain": (drained,),
+    "gateway": (closed, unchanged, no_slower, narrow_paths("C12")),
+    "private-routing": (hidden_routers, narrow_paths("C11")),
+    "neighbours": (quiet_discovery, swept),
+    "scope": (zones, regional_content, bound_user),
+    "privacy": (temporary_addresses,),
 }
 
 

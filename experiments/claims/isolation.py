@@ -69,7 +69,7 @@ def scoped(frames: Iterable[CapturedFrame]) -> tuple[int, int]:
     return found, total
 
 
-def _troubles(scenario: ScenarioRecords, node: str, frames: int) -> list[str]:
+def capture_troubles(scenario: ScenarioRecords, node: str, frames: int) -> list[str]:
     """Why the capture of `node` proves nothing: not there, frames lost, or nothing seen at all."""
     counts = next((row for row in scenario.captures if row.node == node), None)
     if counts is None:
@@ -94,7 +94,7 @@ def origin_census(scenario: ScenarioRecords | None, topology: Topology) -> Censu
         path = scenario.capture_file(origin)
         hit, seen = from_users(read_pcap(path), users) if path.exists() else (0, 0)
         found, total = found + hit, total + seen
-        troubles += _troubles(scenario, origin, seen)
+        troubles += capture_troubles(scenario, origin, seen)
     return Census(found, total, tuple(troubles))
 
 
@@ -108,7 +108,7 @@ def user_census(scenario: ScenarioRecords | None, topology: Topology) -> Census:
         path = scenario.capture_file(user)
         hit, seen = scoped(read_pcap(path)) if path.exists() else (0, 0)
         found, total = found + hit, total + seen
-        troubles += _troubles(scenario, user, seen)
+        troubles += capture_troubles(scenario, user, seen)
     return Census(found, total, tuple(troubles))
 
 

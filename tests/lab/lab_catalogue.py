@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.faults import Cut
 from experiments.preparation import plan_fetches
-from experiments.scenario import Cut, Mode, Scenario
+from experiments.scenario import Mode, Scenario
 from lab.jobs import Clock, Job
 from tests.lab.labs import WALL_LIMIT_S, scenario_job
 from topologies.files import load
@@ -19,7 +20,7 @@ LOSS_PERCENT = 2.0
 KILLED = "edge2"
 OFF = "edge1"
 CUT_EDGE = "edge3"
-CUT = Cut("access3", CUT_EDGE, 1.0, 3.0)
+CUT = Cut("access3", CUT_EDGE, at_s=1.0, mend_s=3.0)
 FETCH_TIMES_S = (*(tick / 10 for tick in range(40)), *range(4, 15))
 """Dense around the cut, then for as long as a member may take to answer a query (RFC 9777 9.3: 10 s)."""
 
@@ -55,7 +56,7 @@ def makers(site: Path, large_site: Path) -> dict[str, Callable[[Path], Job]]:
         # A slow stream, so that the kill falls into the middle of the publication.
         "killed": replace(silent, kill=(KILLED,), rate_mbps=2.0),
         "switched_off": replace(plain, off=(OFF,)),
-        "cut": replace(plain, workload=_steady(network), cuts=(CUT,)),
+        "cut": replace(plain, workload=_steady(network), faults=(CUT,)),
     }
     jobs: dict[str, Callable[[Path], Job]] = {
         name: _scenario_maker(scenario) for name, scenario in scenarios.items()

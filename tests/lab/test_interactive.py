@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import termios
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -85,7 +87,8 @@ def test_the_prompt_and_exit(
     answers = terminal.wait_for(PROMPT)
     for user in ("user1", "user6"):
         assert f"{user} -> www.nearcast.test: " in answers
-    assert "11 of 11 answered" in answers
+    assert "6 of 11 answered" in answers, "users are closed to each other"
+    _check_operations(session)
     terminal.type("link access1 edge1 down\n")
     terminal.wait_for(PROMPT)
     terminal.type(FETCH)
@@ -106,6 +109,39 @@ def test_the_prompt_and_exit(
     terminal.type("exit\n")
     assert terminal.wait_end() == 0, terminal.text
     session.check_ended()
+
+
+def _check_operations(session: Session) -> None:
+    """What the controller knows and what is asked of it, from another terminal and at the prompt."""
+
+    def ask(*words: str) -> Any:
+        done = nearcast(*words, "--json", cwd=session.folder, env=session.env)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    terminal = session.terminal
+    assert [row["state"] for row in ask("show", "edges")] == ["accepting"] * 3
+    assert ask("trace", "user1", "service", "--installed")["there"]["ends"][0]["where"] == "edge1"
+    assert sum(row["packets"] for row in ask("show", "flows", "--installed")) > 0
+    names = {sample["name"] for sample in ask("metrics")}
+    assert "nearcast_controller_synced" in names
+    ask("drain", "edge1")
+    terminal.type(FETCH)
+    terminal.wait_for("<200 edge2>")
+    terminal.wait_for(PROMPT)
+    terminal.type("undrain edge1\n")
+    assert "edge1 may get new connections" in terminal.wait_for(PROMPT)
+    terminal.type("bind user1 edge3\n")
+    terminal.wait_for(PROMPT)
+    terminal.type(FETCH)
+    terminal.wait_for("<200 edge3>")
+    terminal.wait_for(PROMPT)
+    ask("bind", "user1", "nearest")
+    assert ask("subscribe", "user1", "tcp/8080")["port"] == 8080
+    assert ask("trace", "user3", "user1", "--port", "8080")["there"]["ends"][0]["fate"] == "delivered"
+    refused = nearcast("drain", "edge99", cwd=session.folder, env=session.env)
+    assert refused.returncode == 2
+    assert "no edge of the topology figure2" in refused.stderr
 
 
 def test_down_from_another_terminal(labs_up: dict[str, Session]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from controller.plan.compile import plan
 from controller.plan.facts import Facts, ServiceAt, port_id
-from controller.plan.rules import Group, Rule, RuleKey, Step, Tables, diff
+from controller.plan.rules import Group, Meter, Rule, RuleKey, Step, Tables, diff
 from tests.unit.controller.fake_pipeline import FakeNetwork
 from tests.unit.controller.networks import facts_of, small, user_address
 from topologies.graph import nearest_edges, shortest_path_tree
@@ -32,12 +32,20 @@ facts_of_any_state = st.builds(
 
 
 def apply(tables: Tables, changes: tuple[object, ...]) -> Tables:
-    """What a switch does with the changes, refusing rules that name a missing group."""
+    """What a switch does with the changes, refusing rules that name a missing group or meter."""
     rules: dict[RuleKey, Rule] = dict(tables.rules)
     groups: dict[int, Group] = dict(tables.groups)
+    meters: dict[int, Meter] = dict(tables.meters)
     for change in changes:
         item, step = change.item, change.step  # type: ignore[attr-defined]
-        if step is Step.RULE_SET:
+        if step in (Step.METER_ADD, Step.METER_MODIFY):
+            assert (item.number in meters) == (step is Step.METER_MODIFY)
+            meters[item.number] = item
+        elif step is Step.METER_DELETE:
+            assert item.number not in {rule.meter for rule in rules.values()}
+            del meters[item.number]
+        elif step is Step.RULE_SET:
+            assert item.meter is None or item.meter in meters
             wanted = {action.group for action in item.actions if hasattr(action, "group")}
             assert wanted <= groups.keys()
             rules[item.key] = item
@@ -53,7 +61,7 @@ def apply(tables: Tables, changes: tuple[object, ...]) -> Tables:
             used = {action.group for r in rules.values() for action in r.actions if hasattr(action, "group")}
             assert item.number not in used
             del groups[item.number]
-    return Tables(rules, groups)
+    return Tables(rules, groups, meters)
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,7 +70,7 @@ def test_users_reach_the_nearest_allowed_edge_and_nothing_else(facts: Facts) -> 
     fake = FakeNetwork(facts, plan(facts))
     service, origin = facts.addresses.service, facts.addresses.hosts["origin"].unicast
     central = facts.service_at is ServiceAt.ORIGIN
-    answering = ("origin",) if central else facts.healthy_edges
+    answering = ("origin",) if central else facts.accepting
     nearest = nearest_edges(TOPOLOGY, answering, down_links=facts.down_links)
     for user in USERS:
         address = user_address(TOPOLOGY, user)
@@ -80,14 +88,15 @@ def test_each_member_that_can_be_reached_gets_one_copy_and_each_link_carries_one
     origin = facts.addresses.hosts["origin"].unicast
     trace = FakeNetwork(facts, plan(facts)).send("origin", origin, facts.addresses.static_group)
     tree = shortest_path_tree(TOPOLOGY, "origin", down_links=facts.down_links)
-    members = facts.static_members[origin, facts.addresses.static_group]
+    ports = {port_id(TOPOLOGY.access_port(edge)): edge for edge in EDGES}
+    members = [ports[member.port] for member in facts.members if member.port not in facts.down_ports]
     assert trace.hosts == sorted(edge for edge in members if edge in tree.parent)
     assert all(count == 1 for count in trace.copies.values())
 
 
 @settings(max_examples=60, deadline=None)
-@given(facts_of_any_state, st.sets(st.sampled_from(LINKS), max_size=4))
-def test_nothing_loops_while_failures_are_still_unknown_to_the_controller(
+@given(facts_of_any_state, st.sets(st.sampled_from(LINKS), max_size=1))
+def test_nothing_loops_while_a_failure_is_still_unknown_to_the_controller(
     facts: Facts, broken: set[str]
 ) -> None:
     dead = frozenset(

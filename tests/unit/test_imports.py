@@ -19,8 +19,9 @@ PURE_TOPOLOGIES = (
     "topologies.files",
     "topologies.check",
     "topologies.three_tier",
+    "topologies.heartbeat",
 )
-BASE = ("topologies.spec", "topologies.addressing", "topologies.graph")
+BASE = ("topologies.spec", "topologies.addressing", "topologies.graph", "topologies.heartbeat")
 
 # part of the tree (longest prefix counts) -> what of ours it may import, besides itself
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -36,8 +37,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # third-party package -> the only modules (and what is below them) that may import it
 ONLY_USERS: dict[str, tuple[str, ...]] = {
     "mininet": ("topologies.mininet_net", "topologies.mininet_cli"),
-    "os_ken": ("controller.openflow", "controller.app"),
-    "ryu": ("controller.openflow", "controller.app"),
+    "os_ken": ("controller.openflow.ryu_api",),
+    "ryu": ("controller.openflow.ryu_api",),
     "scapy": ("experiments",),
     "flute": (),
     "raptorq": ("delivery",),
@@ -51,7 +52,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "topologies.addressing": (),
     "topologies.graph": (),
     "controller.wire": (),
-    "controller.plan": (),
+    "controller.plan": ("numpy",),
     "controller.state": (),
     "controller.verify": (),
 }

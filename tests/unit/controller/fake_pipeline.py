@@ -10,17 +10,24 @@ from ipaddress import IPv6Address
 from controller.plan.facts import Facts, PortId, port_id
 from controller.plan.pipeline import TableId
 from controller.plan.rules import (
+    ANY_TAG,
     Action,
+    CheckLarger,
+    Commit,
+    CtState,
     DecHopLimit,
     GroupKind,
     Match,
     Output,
+    PopTag,
     Punt,
+    PushTag,
     Rule,
     SetEthDst,
     SetEthSrc,
     Tables,
     ToGroup,
+    Track,
 )
 from controller.wire.frames import multicast_mac
 
@@ -39,6 +46,12 @@ class Packet:
     hop_limit: int = 64
     ip_proto: int = UDP
     icmpv6_type: int | None = None
+    port_dst: int | None = None
+    frame_bytes: int = 100
+    tag: int | None = None
+    ct_state: CtState | None = None
+    ct_mark: int | None = None
+    too_big: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -64,6 +77,8 @@ class FakeNetwork:
         self.facts = facts
         self.tables = tables
         self.dead_ports = dead_ports | facts.down_ports
+        self.connections: dict[tuple[int, frozenset[IPv6Address]], int | None] = {}
+        """What each conntrack zone remembers, by the two addresses, with its mark."""
 
     def send(self, host: str, src: IPv6Address, dst: IPv6Address, **fields: object) -> Trace:
         """A host sends a packet, to its gateway or to a multicast group."""
@@ -93,6 +108,8 @@ class FakeNetwork:
             packet = self._apply(port, rule.actions, packet, trace, hops)
             source_class = source_class if rule.source_class is None else rule.source_class
             table = rule.goto
+            if rule.actions and isinstance(rule.actions[-1], Track):
+                table = rule.actions[-1].next_table
 
     def _lookup(self, port: PortId, table: TableId, source_class: int | None, packet: Packet) -> Rule | None:
         rules = self.tables[port.switch].rules.values()
@@ -121,6 +138,18 @@ class FakeNetwork:
                     packet = replace(packet, eth_src=mac)
                 case SetEthDst(mac):
                     packet = replace(packet, eth_dst=mac)
+                case PushTag(tag):
+                    packet = replace(packet, tag=tag)
+                case PopTag():
+                    packet = replace(packet, tag=None)
+                case CheckLarger(frame_bytes, bit) if packet.frame_bytes > frame_bytes:
+                    packet = replace(packet, too_big=packet.too_big | {bit})
+                case Track(zone):
+                    key = (zone, frozenset({packet.src, packet.dst}))
+                    state = CtState.ESTABLISHED if key in self.connections else CtState.NEW
+                    packet = replace(packet, ct_state=state, ct_mark=self.connections.get(key))
+                case Commit(zone, mark):
+                    self.connections.setdefault((zone, frozenset({packet.src, packet.dst})), mark)
                 case Punt():
                     trace.punted.append(port)
                 case Output(number):
@@ -149,7 +178,8 @@ class FakeNetwork:
         topology = self.facts.topology
         peer = next(entry.peer for entry in topology.ports[port.switch] if entry.number == number)
         if topology.role(peer).is_switch:
-            self._enter(port_id(topology.port(peer, port.switch)), packet, trace, hops + 1)
+            arriving = replace(packet, ct_state=None, ct_mark=None, too_big=frozenset())
+            self._enter(port_id(topology.port(peer, port.switch)), arriving, trace, hops + 1)
         else:
             trace.delivered.append((peer, packet))
 
@@ -163,7 +193,18 @@ def _matches(match: Match, in_port: int, source_class: int | None, packet: Packe
         (match.ip_proto, packet.ip_proto),
         (match.hop_limit, packet.hop_limit),
         (match.icmpv6_type, packet.icmpv6_type),
+        (match.port_dst, packet.port_dst),
+        (match.ct_state, packet.ct_state),
+        (match.ct_mark, packet.ct_mark),
     )
+    if match.edge_tag is not None and (
+        packet.tag is None if match.edge_tag == ANY_TAG else packet.tag != match.edge_tag
+    ):
+        return False
+    if match.too_big is not None and match.too_big not in packet.too_big:
+        return False
+    if match.scope is not None and (not packet.dst.is_multicast or packet.dst.packed[1] & 15 != match.scope):
+        return False
     prefixes = ((match.ipv6_src, packet.src), (match.ipv6_dst, packet.dst))
     return all(wanted is None or wanted == found for wanted, found in exact) and all(
         prefix is None or prefix.covers(int(address)) for prefix, address in prefixes

@@ -7,11 +7,14 @@ import struct
 import threading
 from collections.abc import Iterable
 
+from controller.plan.pipeline import Origin
+from controller.plan.rules import COOKIE_MARK
+
 VERSION = 5
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, FEATURES_REPLY = 0, 1, 2, 3, 5, 6
 PACKET_IN, PORT_STATUS, PACKET_OUT, FLOW_MOD, GROUP_MOD = 10, 12, 13, 14, 15
 MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = 18, 19, 20, 21
-BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
+METER_MOD, BUNDLE_CONTROL, BUNDLE_ADD = 29, 33, 34
 PORT_DESC = 13
 LINK_DOWN = 1
 
@@ -25,6 +28,7 @@ class FakeSwitch:
         self.silent = False
         self.refuse_bundles = False
         self.bundles: list[list[bytes]] = []
+        self.meters: list[bytes] = []
         self.packets_out: list[tuple[int, bytes]] = []
         self.changed = threading.Condition()
         self._socket = socket.create_connection(("::1", port), timeout=10)
@@ -32,10 +36,10 @@ class FakeSwitch:
         self._send(HELLO, 1, b"")
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def packet_in(self, port: int, frame: bytes) -> None:
-        """Hand a packet to the controller."""
+    def packet_in(self, port: int, frame: bytes, origin: Origin) -> None:
+        """Hand a packet to the controller, as a rule of this origin does."""
         match = struct.pack("!HHIIxxxx", 1, 12, 0x80000004, port)
-        head = struct.pack("!IHBBQ", 0xFFFFFFFF, len(frame), 1, 0, 0)
+        head = struct.pack("!IHBBQ", 0xFFFFFFFF, len(frame), 1, 0, COOKIE_MARK | origin)
         self._send(PACKET_IN, 0, head + match + b"\0\0" + frame)
 
     def port_status(self, port: int, is_up: bool) -> None:
@@ -80,8 +84,10 @@ class FakeSwitch:
         elif kind == FEATURES_REQUEST:
             self._send(FEATURES_REPLY, xid, struct.pack("!QIBBxxII", self.datapath_id, 0, 254, 0, 0, 0))
         elif kind == MULTIPART_REQUEST:
-            ports = b"".join(_port(number, 0) for number in self.ports)
-            self._send(MULTIPART_REPLY, xid, struct.pack("!HHxxxx", PORT_DESC, 0) + ports)
+            # It holds nothing, so what is not about ports is answered with nothing.
+            (about,) = struct.unpack_from("!H", body)
+            ports = b"".join(_port(number, 0) for number in self.ports) if about == PORT_DESC else b""
+            self._send(MULTIPART_REPLY, xid, struct.pack("!HHxxxx", about, 0) + ports)
         elif kind == BUNDLE_CONTROL and self.refuse_bundles:
             self._send(ERROR, xid, struct.pack("!HH", 17, 13) + bytes(64))
         elif kind == BARRIER_REQUEST:
@@ -91,6 +97,8 @@ class FakeSwitch:
                 self.bundles.append([])
             elif kind == BUNDLE_ADD:
                 self.bundles[-1].append(body[8:])
+            elif kind == METER_MOD:
+                self.meters.append(body)
             elif kind == PACKET_OUT:
                 (actions_length,) = struct.unpack_from("!H", body, 8)
                 (out_port,) = struct.unpack_from("!I", body, 16 + 4)

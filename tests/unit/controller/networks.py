@@ -58,29 +58,31 @@ def facts_of(
     allowed: frozenset[str] | None = None,
     service_at: ServiceAt = ServiceAt.EDGES,
 ) -> Facts:
-    """Facts with every user bound, these edges (default: all) as members and these links down."""
+    """Facts with every user bound, these edges (default: all) alive and members, these links down."""
     addresses = plan_addresses(topology)
-    edges = topology.of_role(Role.EDGE) if members is None else members
+    edges = tuple(topology.of_role(Role.EDGE) if members is None else members)
     origin = addresses.hosts["origin"].unicast
     down = set(down_links)
+    alive = tuple(edge for edge in edges if topology.access_port(edge).link.name not in down)
     return Facts(
         topology,
         addresses,
         service_at,
-        allowed,
-        frozenset(
+        down_ports=frozenset(
             port_id(port)
             for name in topology.switches
             for port in topology.ports[name]
             if port.link.name in down
         ),
-        tuple(
+        accepting=tuple(edge for edge in alive if allowed is None or edge in allowed),
+        alive=alive,
+        bindings=tuple(
             Binding(
                 port_id(topology.access_port(user)), user_address(topology, user), addresses.hosts[user].mac
             )
             for user in topology.of_role(Role.USER)
         ),
-        frozenset(
+        members=frozenset(
             Membership(port_id(topology.access_port(edge)), addresses.static_group, origin) for edge in edges
         ),
     )

@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from experiments.injection import COLUMNS as FAULT_COLUMNS
 from lab.pcap import PcapWriter
 from topologies.addressing import plan_addresses
 from topologies.graph import nearest_edges, path_links, shortest_path_tree
@@ -55,21 +56,25 @@ def write_demo(run: Path, topology: Topology, fault: Fault = SOUND) -> None:
         if name != "push":
             _transfers(folder / "transfers.csv", topology, name, fault)
         if name == "edge":
-            _round_trips(folder / "rtt.csv", topology, fault)
+            write_round_trips(folder / "rtt.csv", topology, fault)
         if name != "central":
             _sync(folder / "sync.csv", topology, name, fault)
         _links(folder / "links.csv", topology, name, fault)
         _captures(folder, topology, name, fault)
-        _scenario(folder / "scenario.json", topology, {})
+        write_scenario(folder / "scenario.json", topology, {})
 
 
 def write_failover(run: Path, topology: Topology, gap_s: float) -> None:
     """The raw data of a failover run: two users, their edge's link broken from 12 s to 14 s."""
     folder = run / "raw" / "edge"
     folder.mkdir(parents=True)
-    _round_trips(folder / "rtt.csv", topology, SOUND)
-    cut = {"a": "access1", "b": "edge1", "at_s": 2.0, "mend_s": 4.0}
-    _scenario(folder / "scenario.json", topology, {"cuts": [cut]})
+    write_round_trips(folder / "rtt.csv", topology, SOUND)
+    write_scenario(folder / "scenario.json", topology, {})
+    faults = [
+        ("requests", "Cut", "access1 edge1", 1, "12.0", "12.0"),
+        ("requests", "Cut", "access1 edge1", 0, "14.0", "14.0"),
+    ]
+    write_rows(folder / "faults.csv", FAULT_COLUMNS, faults)
     rows = []
     for user in ("user1", "user2"):
         for tick in range(120):
@@ -81,14 +86,14 @@ def write_failover(run: Path, topology: Topology, gap_s: float) -> None:
                 continue
             edge = "edge2" if broken else "edge1"
             rows.append(_row(user, f"{user}-{tick}", "page", "/", started, 0.004, 1200, edge, 0))
-    _write(folder / "transfers.csv", _TRANSFER_COLUMNS, rows)
+    write_rows(folder / "transfers.csv", _TRANSFER_COLUMNS, rows)
     samples = [
         ("requests", t, link.name, *way, topology.link_layer(link), 0, 0, 0)
         for t in (10.0, 16.0)
         for link in topology.links
         for way in ((link.a, link.b), (link.b, link.a))
     ]
-    _write(folder / "links.csv", _LINK_COLUMNS, samples)
+    write_rows(folder / "links.csv", _LINK_COLUMNS, samples)
 
 
 _TRANSFER_COLUMNS = (
@@ -98,7 +103,8 @@ _TRANSFER_COLUMNS = (
 _LINK_COLUMNS = ("phase", "t_s", "link", "from", "to", "layer", "bytes", "packets", "drops")
 
 
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV file."""
     with path.open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(columns)
@@ -142,17 +148,18 @@ def _transfers(path: Path, topology: Topology, scenario: str, fault: Fault) -> N
         rows.append(_row(user, f"{user}-v", "video", "/video.mpg", started, ttfb, 9_000_000, server, 0))
     for index in range(fault.failed_transfers if scenario == "edge" else 0):
         rows[index] = (*rows[index][:-3], 0, "", 28)
-    _write(path, _TRANSFER_COLUMNS, rows)
+    write_rows(path, _TRANSFER_COLUMNS, rows)
 
 
-def _round_trips(path: Path, topology: Topology, fault: Fault) -> None:
+def write_round_trips(path: Path, topology: Topology, fault: Fault) -> None:
+    """Every user's handshake with its nearest edge, as configured but for the fault's factor."""
     nearest = nearest_edges(topology)
     rows = []
     for user in topology.of_role(Role.USER):
         configured = 2 * nearest[user].distance_ms + 0.02
         measured = (configured + 0.001) * fault.round_trip_factor
         rows.append((user, nearest[user].edge, f"{configured:.6f}", f"{measured:.6f}"))
-    _write(path, ("user", "edge", "configured_ms", "measured_ms"), rows)
+    write_rows(path, ("user", "edge", "configured_ms", "measured_ms"), rows)
 
 
 def _sync(path: Path, topology: Topology, scenario: str, fault: Fault) -> None:
@@ -164,7 +171,7 @@ def _sync(path: Path, topology: Topology, scenario: str, fault: Fault) -> None:
         done = 10 + (2.1 + chance.uniform(0, 0.2) if scenario == "edge" else 1.2 + index * 0.2)
         identical = int(edge != fault.damaged_on)
         rows.append((edge, CONTENT_FILES, CONTENT_BYTES, identical, f"{done:.6f}"))
-    _write(path, ("edge", "files", "bytes", "identical", "completed_s"), rows)
+    write_rows(path, ("edge", "files", "bytes", "identical", "completed_s"), rows)
 
 
 def _published(topology: Topology, scenario: str) -> Counter[Way]:
@@ -217,7 +224,7 @@ def _links(path: Path, topology: Topology, scenario: str, fault: Fault) -> None:
                     layer = topology.link_layer(link)
                     rows.append((phase, f"{t:.6f}", link.name, *way, layer, size, size // 1000, drops))
         totals += loads
-    _write(path, _LINK_COLUMNS, rows)
+    write_rows(path, _LINK_COLUMNS, rows)
 
 
 def frame(source_mac: str, source: str, destination: str, next_header: int = 17) -> bytes:
@@ -252,13 +259,15 @@ def _captures(folder: Path, topology: Topology, scenario: str, fault: Fault) -> 
         dropped = fault.capture_drops if node == origin and scenario == "edge" else 0
         kind = "inbound" if node == origin else "multicast"
         rows.append((node, kind, len(frames) + dropped, len(frames), dropped))
-    _write(folder / "captures.csv", ("node", "filter", "seen", "written", "dropped"), rows)
+    write_rows(folder / "captures.csv", ("node", "filter", "seen", "written", "dropped"), rows)
 
 
-def _scenario(path: Path, topology: Topology, asked: dict[str, Any]) -> None:
+def write_scenario(path: Path, topology: Topology, asked: dict[str, Any], **more: Any) -> None:
+    """scenario.json and job-result.json; `asked` is what the scenario was to do."""
     facts = {
         "scenario": {"topology": to_json(topology), **asked},
         "versions": {"curl": "curl 8.0", "openvswitch": "ovs-vswitchd 3.1.0"},
+        **more,
     }
     path.write_text(json.dumps(facts))
     lab = {"kernel": "6.12.0-nearcast", "clock": "virtual", "python": "3.11.2"}

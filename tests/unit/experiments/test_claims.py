@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from experiments.claims.catalogue import CLAIMS, claims_of
+from experiments.claims.failover import longest_gaps
 from experiments.claims.isolation import UserSources, scoped
 from experiments.claims.model import Claim, Evidence
-from experiments.claims.service import answered_by_nearest, longest_gaps
+from experiments.claims.service import answered_by_nearest
 from experiments.loads import backbone, most_loaded, page_load_times, phase_loads, rates
 from experiments.plots import PAINTERS
 from experiments.records import LinkSample, Transfer, load_run
@@ -145,7 +146,7 @@ def test_nearest_needs_every_answer_from_the_nearest_edge() -> None:
 
 def test_failover_sees_the_gap_and_the_lost_request(tmp_path: Path) -> None:
     write_failover(tmp_path, METRO, gap_s=0.3)
-    gap, lost = claims_of("failover", Evidence(METRO, load_run(tmp_path, METRO)))
+    gap, lost, *_ = claims_of("failover", Evidence(METRO, load_run(tmp_path, METRO)))
     assert gap.value == pytest.approx(350, abs=1)
     assert gap.holds
     assert lost.value == 1
@@ -154,7 +155,7 @@ def test_failover_sees_the_gap_and_the_lost_request(tmp_path: Path) -> None:
 
 def test_failover_with_a_long_gap_does_not_hold(tmp_path: Path) -> None:
     write_failover(tmp_path, METRO, gap_s=1.9)
-    gap, _ = claims_of("failover", Evidence(METRO, load_run(tmp_path, METRO)))
+    gap, *_ = claims_of("failover", Evidence(METRO, load_run(tmp_path, METRO)))
     assert gap.value == pytest.approx(1950, abs=1)
     assert not gap.holds
 

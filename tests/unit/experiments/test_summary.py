@@ -112,9 +112,7 @@ def test_a_failing_run_says_so_on_top(tmp_path: Path) -> None:
     assert "C8 packets from users that reached the origin: 3" in head
 
 
-def test_failover_and_latency_have_their_pictures(tmp_path: Path) -> None:
+def test_latency_has_its_picture(tmp_path: Path) -> None:
     write_failover(tmp_path, METRO, gap_s=0.3)
-    assert analyse(tmp_path, METRO, "failover", seed=1, context=_context(1.0)).holds
-    assert (tmp_path / "plots/failover.svg").exists()
     assert analyse(tmp_path, METRO, "latency", seed=1, context=_context(1.0)).holds
     assert (tmp_path / "plots/round-trips.png").exists()

@@ -54,7 +54,9 @@ def test_the_schema_file_is_current() -> None:
 
 def test_the_schema_knows_every_field_and_no_null() -> None:
     schema = json_schema()
-    assert set(schema["properties"]) == {"name", "description", "service", "layers", "nodes", "links"}
+    assert set(schema["properties"]) == {
+        "name", "description", "service", "origin", "routers", "control", "layers", "nodes", "links",
+    }  # fmt: skip
     assert schema["required"] == ["name", "nodes", "links"]
     assert set(schema["$defs"]["Nodes"]["properties"]) == {str(role) for role in Role}
     assert '"null"' not in json.dumps(schema)

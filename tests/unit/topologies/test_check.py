@@ -5,7 +5,7 @@ import pytest
 
 from topologies.check import Part, check
 from topologies.files import load
-from topologies.spec import Link, Node, Role, Service, Topology
+from topologies.spec import ControlPlane, Link, Node, Role, Service, Topology
 
 FIGURE2 = load("figure2")
 
@@ -56,10 +56,10 @@ def test_findings_name_the_place_of_the_element() -> None:
 
 
 def test_too_many_access_switches_for_the_prefixes() -> None:
-    extra = tuple(Node(f"x{number}", Role.ACCESS) for number in range(0xFFFD))
+    extra = tuple(Node(f"x{number}", Role.ACCESS) for number in range(0xFFFC))
     found = [finding.message for finding in check(replace(FIGURE2, nodes=FIGURE2.nodes + extra))]
-    assert "65536 access switches; expected at most 65533 (2001:db8:i::/64 has no more prefixes)" in found
-    assert "65539 switches; expected at most 65535 (their MAC addresses count 16 bits)" in found
+    assert "65535 access switches; expected at most 65532 (2001:db8:i::/48 has no more prefixes)" in found
+    assert "65538 switches; expected at most 65535 (their MAC addresses count 16 bits)" in found
 
 
 def test_an_empty_topology_lacks_everything_it_must_have() -> None:
@@ -85,3 +85,17 @@ def test_service_addresses(address: str) -> None:
 def test_service_names_must_be_host_names(name: str) -> None:
     (finding,) = check(replace(FIGURE2, service=Service(name=name)))
     assert (finding.part, finding.field) == (Part.SERVICE, "name")
+
+
+@pytest.mark.parametrize("delay_ms", [-0.1, float("inf"), float("nan")])
+def test_the_delay_of_the_control_links_is_checked(delay_ms: float) -> None:
+    (finding,) = check(replace(FIGURE2, control=ControlPlane(delay_ms)))
+    assert (finding.part, finding.field) == (Part.CONTROL, "delay_ms")
+
+
+def test_the_controller_stands_at_a_switch() -> None:
+    assert check(replace(FIGURE2, control=ControlPlane(1.5, "access2"))) == ()
+    for place, hint in (("user1", "is a host"), ("core9", "did you mean 'core1'?")):
+        (finding,) = check(replace(FIGURE2, control=ControlPlane(0, place)))
+        assert (finding.part, finding.field) == (Part.CONTROL, "at")
+        assert hint in finding.message

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from topologies.files import load, load_document, read_document
-from topologies.spec import Link, Node, Role, Topology
+from topologies.spec import ControlPlane, Link, Node, OriginMode, Role, RouterAddressing, Topology
 from topologies.writing import to_yaml
 
 FIGURE2 = load("figure2")
@@ -70,3 +70,15 @@ def test_long_lists_are_folded() -> None:
     text = to_yaml(topology)
     assert max(map(len, text.splitlines())) <= 110
     assert read_document(text, "f").topology.of_role(Role.USER) == topology.of_role(Role.USER)
+
+
+@pytest.mark.parametrize("control", [ControlPlane(2.5), ControlPlane(0, "core1"), ControlPlane(3, "access2")])
+def test_options_that_differ_from_the_default_are_written(control: ControlPlane) -> None:
+    topology = replace(
+        FIGURE2, origin=OriginMode.LAST_RESORT, routers=RouterAddressing.GLOBAL, control=control
+    )
+    assert read_document(to_yaml(topology), "f").topology == topology
+
+
+def test_options_with_their_default_are_not_written() -> None:
+    assert not {"origin", "routers", "control"} & set(yaml.safe_load(to_yaml(FIGURE2)))

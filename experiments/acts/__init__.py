@@ -1,0 +1,1 @@
+"""What is done in a lab besides publishing and fetching: one module for each kind of act."""
