@@ -22,7 +22,9 @@ from delivery.pacing import Pacer, frame_bytes
 from delivery.repair import LossEstimate, RepairDesk
 
 FDT_TOI = 0
-DEFAULT_SYMBOL_BYTES = 1400
+HEADERS_BYTES = 100
+"""What a symbol may need around it: IPv6 40, UDP 8, LCT with extensions and FEC payload ID up to 52."""
+DEFAULT_SYMBOL_BYTES = 1500 - HEADERS_BYTES
 
 _ENCODERS_KEPT = 8
 

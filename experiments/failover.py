@@ -18,8 +18,9 @@ SMALL_SITE = True
 """One page: what is fetched does not matter here, only when and from where."""
 INTERVAL_S = 0.05
 LENGTH_S = 6.0
-CUT_S = 2.0
-MEND_S = 4.0
+CUT_S = 2.02
+MEND_S = 4.02
+"""Between two requests: what happens at the same moment may happen in either order."""
 FAST_INTERVAL_S = 0.01
 """Between the requests of a user whose edge is killed."""
 

@@ -310,9 +310,17 @@ class Testbed:
             argv += ["--interface", self.topology.ports[self.origin][0].interface]
             argv += ["--group", str(self.plan.static_group), "--port", str(FLUTE_PORT)]
             argv += ["--http-port", str(ORIGIN_PORT), "--rate-mbps", str(self.scenario.rate_mbps)]
-            argv += ["--edges", ",".join(self.active_edges)]
+            argv += ["--edges", ",".join(self.active_edges), "--mtu-bytes", str(self._stream_mtu_bytes())]
         return self.processes.start_module(
             "publish", "origin.__main__", argv, self.net[self.origin].namespace
+        )
+
+    def _stream_mtu_bytes(self) -> int:
+        """The least MTU that the stream may meet: multicast gets no answer when it is too big for a link."""
+        return min(
+            link.mtu_bytes
+            for link in self.topology.links
+            if self.topology.link_layer(link) in (Role.CORE, Role.DISTRIBUTION, Role.EDGE, Role.ORIGIN)
         )
 
     def publish(self) -> str:

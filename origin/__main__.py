@@ -74,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
         help="of whole frames (default %(default)s)",
     )
     publish.add_argument(
+        "--mtu-bytes",
+        type=_mtu,
+        default=1500,
+        metavar="N",
+        help="no packet of the stream is larger: the least MTU on the way to any edge (default %(default)s)",
+    )
+    publish.add_argument(
         "--overhead-percent",
         type=_share,
         default=0.0,
@@ -177,6 +184,13 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def _mtu(text: str) -> int:
+    value = int(text)
+    if not 1280 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no MTU of IPv6; give 1280 to 65535 bytes")
     return value
 
 

@@ -36,6 +36,7 @@ def publish(arguments: argparse.Namespace) -> int:
         expect=arguments.expect,
         timeout_s=arguments.timeout_s,
         overhead_percent=arguments.overhead_percent,
+        mtu_bytes=arguments.mtu_bytes,
     )
 
     async def run() -> int:

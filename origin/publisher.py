@@ -12,7 +12,7 @@ from typing import Any
 from delivery.asgi import listen, serve
 from delivery.keys import load_private_key
 from delivery.manifest import ManifestError, sign_manifest
-from delivery.sender import Sender
+from delivery.sender import HEADERS_BYTES, Sender
 from origin.catalogue import Catalogue, read_catalogue
 from origin.edition import make_edition, outgoing
 from origin.errors import OriginError
@@ -45,6 +45,7 @@ class PublishOptions:
     expect: int
     timeout_s: float
     overhead_percent: float
+    mtu_bytes: int = 1500
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Publisher:
             overhead_percent=options.overhead_percent,
             unix_offset_s=time.time() - self._loop.time(),
             first_fdt_instance=state.next_fdt_instance,
+            symbol_bytes=options.mtu_bytes - HEADERS_BYTES,
         )
         return self.catalogue
 
@@ -133,7 +135,9 @@ class Publisher:
         self._stream = Stream(self._sender, self._socket, self._fail)
         self._server = asyncio.create_task(serve(app, sockets=[self._listener], stop=self._stop))
         self._began_at = self._loop.time()
-        objects = outgoing(self._edition, self._signed, self.catalogue.read)
+        objects = outgoing(
+            self._edition, self._signed, self.catalogue.read, self._options.mtu_bytes - HEADERS_BYTES
+        )
         self._sender.publish(objects, self._began_at)
         self._stream.wake()
         announcing = asyncio.create_task(self._announce())

@@ -21,7 +21,7 @@ PORT_MASK = (1 << PORT_BITS) - 1
 Ways = NDArray[np.int32]
 """Ports by which to send: `primary << PORT_BITS | alternate`, an alternate of 0 for none; 0 for no way."""
 
-_AT_ONCE = 1 << 18
+_AT_ONCE = 1 << 15
 _NOT_PROTECTING = 1 << 61
 _UNUSABLE = 1 << 62
 

@@ -4,18 +4,19 @@ again and again, and makes anew only what depends on facts that have changed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from controller.plan.access import plan_access
 from controller.plan.anycast import ServiceRoutes, chosen
 from controller.plan.facts import Binding, Facts
+from controller.plan.forest import Forest
 from controller.plan.gateway import plan_gateway
 from controller.plan.meters import plan_meters
 from controller.plan.permit import plan_permits
 from controller.plan.routing import Routing
 from controller.plan.rules import Group, Meter, Rule, RuleKey, Tables
 from controller.plan.trees import plan_trees
-from controller.plan.unicast import Routes, plan_users
+from controller.plan.unicast import Fragment, Routes, fragment, plan_users
 
 Item = tuple[str, Rule | Group | Meter]
 Part = dict[str, Tables]
@@ -28,7 +29,8 @@ def plan(facts: Facts, plain_choices: Mapping[str, str] | None = None) -> dict[s
     `plain_choices` are the edges that the plain routes of the access switches are taken to lead to, by
     default those that they do lead to; where there are none, all that users send to the service is tagged.
     """
-    return Planner().plan(facts, plain_choices)
+    network = _Network(facts, lambda _: _Section(plan_trees, facts.topology.switches))
+    return network.tables(facts, plain_choices)
 
 
 class Planner:
@@ -43,16 +45,25 @@ class Planner:
         """The same as `plan`. Switches to which nothing new applies get the same object as before."""
         network = self._network
         if network is None or not network.is_of(facts):
-            network = self._network = _Network(facts)
+            network = self._network = _Network(facts, Forest)
         tables = network.tables(facts, plain_choices)
         self.facts, self.choices = facts, network.choices
         return tables
 
 
+class _Trees(Protocol):
+    """What plans multicast."""
+
+    part: Part
+
+    def update(self, facts: Facts, routing: Routing) -> set[str]:
+        """The switches for which it has changed."""
+
+
 class _Network:
     """The sections of the plan of one network, and the tables put together from them."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, make_trees: Callable[[Routing], _Trees]) -> None:
         self._topology, self._addresses = facts.topology, facts.addresses
         self.choices: Mapping[str, str] = {}
         self._routing = Routing(facts.topology, facts.down_links)
@@ -62,13 +73,14 @@ class _Network:
         self._bindings: dict[str, list[Binding]] = {}
         self._sections = {
             make: _Section(make, facts.topology.switches)
-            for make in (plan_access, plan_permits, plan_gateway, plan_trees, plan_meters)
+            for make in (plan_access, plan_permits, plan_gateway, plan_meters)
         }
+        self._trees = make_trees(self._routing)
         self._routed: Part = dict(self._routes.of(self._routing, facts.topology.switches))
         self._to_service: Part = {}
         self._to_users: Part = {switch: Tables() for switch in facts.topology.switches}
         sections = [section.part for section in self._sections.values()]
-        self._parts = [self._routed, self._to_service, self._to_users, *sections]
+        self._parts = [self._routed, self._to_service, self._to_users, self._trees.part, *sections]
         self._tables: dict[str, Tables] = {}
 
     def is_of(self, facts: Facts) -> bool:
@@ -79,9 +91,9 @@ class _Network:
         """The tables of every switch."""
         changed = self._reroute(facts) | self._serve(facts) | self._bind(facts)
         taken = self.choices if plain_choices is None else plain_choices
-        arguments = {plan_gateway: (taken,), plan_trees: (self._routing,)}
         for make, section in self._sections.items():
-            changed |= section.update(facts, *arguments.get(make, ()))
+            changed |= section.update(facts, taken) if make is plan_gateway else section.update(facts)
+        changed |= self._trees.update(facts, self._routing)
         merging = changed if self._tables else self._topology.switches
         _replace(
             self._tables, {switch: _merged([part[switch] for part in self._parts]) for switch in merging}
@@ -141,7 +153,7 @@ class _Section:
         ):
             return set()
         watched = _Watched(facts)
-        found = _collected(self._make(cast(Facts, watched), *arguments))
+        found = _collected(list(self._make(cast(Facts, watched), *arguments)))
         self._arguments, self._seen = arguments, watched.seen
         return _replace(self.part, {switch: found.get(switch, Tables()) for switch in self.part})
 
@@ -171,19 +183,36 @@ def _replace(part: Part, new: Part) -> set[str]:
     return changed
 
 
-def _collected(items: Iterable[Item]) -> Part:
-    rules: dict[str, list[Rule]] = {}
+def _collected(items: Sequence[Item]) -> Part:
+    """The items of each switch. Raises ValueError when two different rules claim the same packets."""
+    rules: dict[str, Fragment] = {}
     groups: dict[str, list[Group]] = {}
     meters: dict[str, list[Meter]] = {}
+    # Many switches have the very same rule: its key is made and hashed once.
+    fragments: dict[int, Fragment] = {}
+    repeated = set[str]()
     for switch, item in items:
         if isinstance(item, Rule):
-            rules.setdefault(switch, []).append(item)
+            made = fragments.get(id(item))
+            if made is None:
+                made = fragments[id(item)] = fragment(item)
+            known = rules.setdefault(switch, {})
+            count = len(known)
+            known.update(made)
+            if len(known) == count:
+                repeated.add(switch)
         elif isinstance(item, Group):
             groups.setdefault(switch, []).append(item)
         else:
             meters.setdefault(switch, []).append(item)
+    for switch in repeated:
+        Tables.of(item for where, item in items if where == switch and isinstance(item, Rule))
     return {
-        switch: Tables.of(rules.get(switch, ()), groups.get(switch, ()), meters.get(switch, ()))
+        switch: Tables(
+            rules.get(switch, {}),
+            Tables.of((), groups.get(switch, ())).groups,
+            {meter.number: meter for meter in meters.get(switch, ())},
+        )
         for switch in rules.keys() | groups.keys() | meters.keys()
     }
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.plan.alternates import PORT_BITS, Neighbourhood, Ways, ways_between, ways_to_nearest
 from controller.plan.distances import UNREACHABLE, Costs, Elimination, Indices
@@ -121,12 +120,12 @@ class Routing(Paths):
             self.ways: Ways = np.zeros(self.distances.shape, dtype=np.int32)
         else:
             self.ways = before.ways.copy()
-        moved = None if before is None else self.distances != before.distances
+        shift = None if before is None else self.distances - before.distances
         for around in self.backbone.neighbourhoods:
-            if before is None or moved is None:
+            if before is None or shift is None:
                 rows, to = np.indices((len(around.switches), len(self.ways))).reshape(2, -1)
             else:
-                rows, to = self._outdated(around, before, moved)
+                rows, to = self._outdated(around, before, shift)
             found = ways_between(around, self._links, self.distances, rows, to)
             self.ways[around.switches[rows], to] = found
         if before is None:
@@ -134,11 +133,11 @@ class Routing(Paths):
         else:
             self.changed = np.flatnonzero((self.ways != before.ways).any(axis=1))
 
-    def _outdated(
-        self, around: Neighbourhood, before: Routing, moved: NDArray[np.bool_]
-    ) -> tuple[Indices, Indices]:
-        """The rows and destinations of the ways that may be others than `before`."""
+    def _outdated(self, around: Neighbourhood, before: Routing, shift: Costs) -> tuple[Indices, Indices]:
+        """The rows and destinations of the ways that may be others than `before`, from which the distances
+        differ by `shift`."""
         switches, near = around.switches, around.neighbours
+        moved = shift != 0
         rewired = (self._links[switches[:, None], near] != before._links[switches[:, None], near]).any(axis=1)
         rewired |= moved[near, switches[:, None]].any(axis=1)
         rewired |= moved[near[:, :, None], near[:, None, :]].any(axis=(1, 2))
@@ -146,17 +145,24 @@ class Routing(Paths):
         for column in near.T:
             suspects |= moved[column]
         suspects[rewired] = True
-        rows, to = np.nonzero(suspects)
+        rows, to = np.divmod(np.flatnonzero(suspects), len(shift))
         # What is further away than before by the same from a switch and all its neighbours, keeps its way.
-        shift = self._shift(before, switches[rows], to)
-        differs = rewired[rows]
+        own, differs = shift[switches[rows], to], rewired[rows]
         for column in near.T:
-            differs |= self._shift(before, column[rows], to) != shift
+            differs |= shift[column[rows], to] != own
         return rows[differs], to[differs]
 
-    def _shift(self, before: Routing, switches: Indices, to: Indices) -> Costs:
-        shift: Costs = self.distances[switches, to] - before.distances[switches, to]
-        return shift
+    def towards_switch(self, end: str) -> list[tuple[str, str]]:
+        """Every switch that reaches another and its next hop, each after all that it is the next hop of."""
+        backbone, place = self.backbone, self.backbone.places[end]
+        hops = self.distances[:, place] & (1 << backbone.hop_bits) - 1
+        order = np.argsort(-hops, kind="stable").tolist()
+        numbers = (self.ways[:, place] >> PORT_BITS).tolist()
+        return [
+            (backbone.switches[start], backbone.peers[start][numbers[start]])
+            for start in order
+            if numbers[start]
+        ]
 
     def towards(self, root: str) -> PathTree:
         """The shortest paths of all nodes to `root`: the tree of `topologies.graph`."""

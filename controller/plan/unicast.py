@@ -87,7 +87,9 @@ class Routes:
             _Destinations(known, backbone.places) for known in self._known_prefixes() if known
         ]
         self._own = {switch: fragment(*self._of_switch(switch)) for switch in backbone.switches}
-        self._to_blocks: dict[str, Fragment] = {switch: {} for switch in backbone.switches}
+        self._to_blocks: dict[str, dict[tuple[_Destinations, int], Fragment]] = {
+            switch: {} for switch in backbone.switches
+        }
         self._in_use = {switch: Counter[int]() for switch in backbone.switches}
         self._attached: dict[tuple[str, str], Fragment] = {}
 
@@ -142,8 +144,6 @@ class Routes:
         when they were last asked for."""
         wanted = list(switches)
         rows = np.array([self._backbone.places[switch] for switch in wanted], dtype=np.intp)
-        for switch in wanted:
-            self._to_blocks[switch] = dict(self._to_blocks[switch])
         for kind in self._destinations:
             old, new = kind.held[rows], kind.blocks(routing.ways[rows[:, None], kind.places])
             kind.held[rows] = new
@@ -152,7 +152,9 @@ class Routes:
             for row, column, before, way in zip(*(part.tolist() for part in changes), strict=True):
                 self._change(wanted[row], kind, column, before, way)
         for switch in wanted:
-            rules = self._own[switch] | self._to_blocks[switch]
+            rules = dict(self._own[switch])
+            for made in self._to_blocks[switch].values():
+                rules.update(made)
             for host in self._hosts(routing, switch):
                 rules.update(self._to_host(switch, host))
             groups = filter(None, map(self.hops[switch].group, self._in_use[switch]))
@@ -160,16 +162,16 @@ class Routes:
 
     def _change(self, switch: str, kind: _Destinations, column: int, before: int, way: int) -> None:
         """A block of destinations is reached in another way; 0 for none."""
-        rules, in_use = self._to_blocks[switch], self._in_use[switch]
+        blocks, in_use = self._to_blocks[switch], self._in_use[switch]
         if before:
-            for key in self._to_block(switch, kind, column, before):
-                del rules[key]
             in_use[before] -= 1
             if not in_use[before]:
                 del in_use[before]
         if way:
-            rules.update(self._to_block(switch, kind, column, way))
+            blocks[kind, column] = self._to_block(switch, kind, column, way)
             in_use[way] += 1
+        else:
+            del blocks[kind, column]
 
     def _to_block(self, switch: str, kind: _Destinations, column: int, way: int) -> Fragment:
         hops = self.hops[switch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,8 @@ from lab.processes import LabProcess
 
 LEAD_S = 0.2
 """Between the start of the processes and the beginning of the window; what they import is there."""
+GRID_S = 0.5
+"""Windows begin at multiples of this, so that microseconds before them do not change what happens in them."""
 SETTLE_TIMEOUT_S = 60.0
 
 
@@ -25,7 +28,7 @@ def play(context: Context, window: Window) -> dict[str, Any]:
     after. Raises RuntimeError when the network does not settle again."""
     testbed = context.testbed
     before = testbed.control.status()
-    begin_s = time.monotonic() + LEAD_S
+    begin_s = context.origin_s + math.ceil((context.now_s + LEAD_S) / GRID_S) * GRID_S
     processes = _start(context, window, begin_s)
     with injecting(testbed, window.faults, window.name, context.origin_s, begin_s) as injector:
         time.sleep(max(0.0, begin_s + window.length_s - time.monotonic()))

@@ -163,7 +163,7 @@ def test_a_module_is_small_and_not_named_like_its_package(path: Path) -> None:
         ("controller.plan.unicast", "controller.app", False),
         ("controller.plan.unicast", "time", False),
         ("controller.plan.unicast", "networkx", False),
-        ("controller.app", "os_ken.base", True),
+        ("controller.openflow.ryu_api", "os_ken.base", True),
         ("controller.settings", "os_ken", False),
         ("controller.app", "scapy.all", False),
         ("controller.app", "delivery.manifest", False),

@@ -9,6 +9,7 @@ import pytest
 from controller.plan import compile as compiled
 from controller.plan.compile import Planner, plan
 from controller.plan.facts import Facts, GatewayMode, Membership, Pin, port_id
+from controller.plan.rules import Output
 from tests.unit.controller.networks import facts_of, small
 from topologies.spec import Role
 
@@ -97,3 +98,15 @@ def test_a_section_is_made_anew_when_a_fact_it_has_looked_at_changes() -> None:
     member = Membership(port_id(TOPOLOGY.access_port("edge1")), FACTS.addresses.static_group, None)
     section.update(replace(FACTS, members=frozenset({member})))
     assert asked == ["made", "made"]
+
+
+def test_a_section_with_two_rules_for_one_match_is_refused() -> None:
+    rule = next(iter(plan(FACTS)["a1"].rules.values()))
+    for actions, refused in ((rule.actions, False), ((Output(1),), True)):
+        items = [("a1", rule), ("a2", rule), ("a1", replace(rule, actions=actions))]
+        section = compiled._Section(lambda _, items=items: iter(items), TOPOLOGY.switches)
+        if refused:
+            with pytest.raises(ValueError, match="two rules for one match"):
+                section.update(FACTS)
+        else:
+            assert section.update(FACTS) == {"a1", "a2"}
