@@ -22,6 +22,7 @@ from controller.plan.facts import (
     Opening,
     Pin,
     PortId,
+    Sender,
     ServiceAt,
     port_id,
 )
@@ -34,6 +35,10 @@ from topologies.graph import Cost, nearest_edges, shortest_path_tree
 from topologies.spec import Link, Node, Role, Topology
 
 Costs = Mapping[str, Mapping[str, Cost]]
+GROUPS = [
+    IPv6Address(f"{scope}::8000:1") for scope in ("ff33", "ff34", "ff35", "ff3e", "ff04", "ff05", "ff0e")
+]
+"""Of every scope, source-specific and for any source."""
 
 
 @st.composite
@@ -267,9 +272,10 @@ def histories(draw: st.DrawFn) -> list[Facts]:
     edges, users = topology.of_role(Role.EDGE), topology.of_role(Role.USER)
     access = topology.of_role(Role.ACCESS)
     first = facts_of(topology)
-    group, origin = first.addresses.static_group, first.addresses.hosts["origin"].unicast
+    sources = [first.addresses.hosts[host].unicast for host in ("origin", *edges)]
     subsets = st.sets(st.sampled_from(edges)).map(lambda found: tuple(sorted(found, key=edges.index)))
-    listeners = [Membership(port_id(topology.access_port(edge)), group, origin) for edge in edges]
+    ports = st.sampled_from([port_id(topology.access_port(host)) for host in (*edges, *users)])
+    listeners = st.builds(Membership, ports, st.sampled_from(GROUPS), st.sampled_from([None, *sources]))
     changes = {
         "down_ports": some_links(topology).map(lambda links: ports_of(topology, links)),
         "accepting": subsets,
@@ -283,10 +289,13 @@ def histories(draw: st.DrawFn) -> list[Facts]:
             st.builds(Opening, st.just(first.bindings[0].address), st.just(6), st.integers(80, 81)),
             max_size=2,
         ),
-        "members": st.frozensets(st.sampled_from(listeners)),
+        "members": st.frozensets(listeners, max_size=12),
+        "senders": st.frozensets(
+            st.builds(Sender, st.sampled_from(sources), st.sampled_from(GROUPS)), max_size=3
+        ),
     }
     history = [first]
-    for name in draw(st.lists(st.sampled_from(sorted(changes)), min_size=1, max_size=6)):
+    for name in draw(st.lists(st.sampled_from(sorted(changes)), min_size=1, max_size=8)):
         history.append(replace(history[-1], **{name: draw(changes[name])}))
     return history
 

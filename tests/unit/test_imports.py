@@ -28,7 +28,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "topologies": (),
     "delivery": (),
     "controller": BASE,
-    "controller.plan_bench": (*BASE, "topologies.three_tier"),
     "edge_node": ("delivery", *PURE_TOPOLOGIES),
     "origin": ("delivery", *PURE_TOPOLOGIES),
     "lab": ("topologies", "delivery", "controller", "edge_node", "origin"),

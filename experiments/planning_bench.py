@@ -1,4 +1,4 @@
-"""How long planning takes: `python -m controller.plan_bench [--json]`, in CPU seconds of one core.
+"""How long planning takes: `python -m experiments.planning_bench [--json]`, in CPU seconds of one core.
 
 The network has 1,000 switches in three tiers, an edge and four users at each access switch, and 64 groups,
 one with all edges and 63 with every eighth.
@@ -110,7 +110,7 @@ def _summary(samples_s: Sequence[float]) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m controller.plan_bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.planning_bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args(argv)
     found = measure()
