@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from experiments.faults import ControllerKill, Cut, Kill, SwitchFailure, Unplug
+from experiments.faults import ControllerKill, Cut, Fault, Kill, SwitchFailure, Unplug
 from experiments.options import Options, edge_scenario
 from experiments.protection import Choice, choose
 from experiments.scenario import Scenario
@@ -21,6 +21,9 @@ LENGTH_S = 6.0
 CUT_S = 2.02
 MEND_S = 4.02
 """Between two requests: what happens at the same moment may happen in either order."""
+BREAK_S, REPAIR_S, WATCH_S = 0.5004, 1.0004, 3.0
+"""Between two probes, for the same reason. Routes go back some time after a link has come back, so the probes
+go on for a while."""
 FAST_INTERVAL_S = 0.01
 """Between the requests of a user whose edge is killed."""
 
@@ -70,17 +73,17 @@ def edge_windows(edge: str, users: tuple[str, ...]) -> tuple[Window, ...]:
     ticks = [round(tick * FAST_INTERVAL_S, 3) for tick in range(120)]
     gets = tuple(Get(user, at_s) for user in users for at_s in ticks)
     return (
-        Window("kill", 2.5, faults=(Kill(edge, at_s=0.5, mend_s=1.8),), gets=gets),
-        Window("unplug", 1.5, faults=(Unplug(edge, at_s=0.5, mend_s=1.0),), probers=users),
-        Window("controller", 5.0, faults=(ControllerKill(at_s=0.5, mend_s=1.0),), probers=users[:1]),
+        Window("kill", 2.5, faults=(Kill(edge, at_s=BREAK_S, mend_s=1.8),), gets=gets),
+        Window("unplug", WATCH_S, faults=(Unplug(edge, at_s=BREAK_S, mend_s=REPAIR_S),), probers=users),
+        Window("controller", 5.0, (ControllerKill(at_s=BREAK_S, mend_s=REPAIR_S),), users[:1]),
     )
 
 
 def link_windows(choice: Choice) -> tuple[Window, ...]:
     """A link with a loop-free alternate fails and comes back, one without, then a switch."""
     safe, bare, probers = choice.protected, choice.unprotected, (choice.user,)
-    windows = [Window("alternate", 1.5, (Cut(safe.a, safe.b, at_s=0.5, mend_s=1.0),), probers)]
+    failures: dict[str, Fault] = {"alternate": Cut(safe.a, safe.b, at_s=BREAK_S, mend_s=REPAIR_S)}
     if bare is not None:
-        windows.append(Window("repair", 1.5, (Cut(bare.a, bare.b, at_s=0.5, mend_s=1.0),), probers))
-    failure = SwitchFailure(choice.switch, at_s=0.5, mend_s=1.0)
-    return (*windows, Window("switch", 1.5, (failure,), probers))
+        failures["repair"] = Cut(bare.a, bare.b, at_s=BREAK_S, mend_s=REPAIR_S)
+    failures["switch"] = SwitchFailure(choice.switch, at_s=BREAK_S, mend_s=REPAIR_S)
+    return tuple(Window(name, WATCH_S, (fault,), probers) for name, fault in failures.items())

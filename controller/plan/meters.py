@@ -13,7 +13,7 @@ from controller.plan.pipeline import Origin
 from controller.plan.rules import Meter
 from topologies.spec import Role
 
-_PORT_LIMITS: Mapping[Origin, tuple[int, int]] = {
+PORT_LIMITS: Mapping[Origin, tuple[int, int]] = {
     # A host that starts sends about 20 ND and MLD messages within its first second.
     Origin.CONTROL: (100, 50),
     # A host has at most 16 addresses.
@@ -22,15 +22,15 @@ _PORT_LIMITS: Mapping[Origin, tuple[int, int]] = {
     # Ten a second, and a few at once after a pause of Open vSwitch.
     Origin.HEALTH: (50, 20),
 }
-_SWITCH_LIMITS: Mapping[Origin, tuple[int, int]] = {
+SWITCH_LIMITS: Mapping[Origin, tuple[int, int]] = {
     Origin.TIME_EXCEEDED: (100, 50),
     Origin.NO_ROUTE: (100, 50),
     Origin.ADDRESS_UNREACHABLE: (100, 50),
     Origin.TOO_BIG: (200, 100),
     Origin.SENDER: (20, 20),
 }
-_PORT_KINDS = tuple(_PORT_LIMITS)
-ERROR_METER: Mapping[Origin, int] = {origin: number for number, origin in enumerate(_SWITCH_LIMITS, start=1)}
+_PORT_KINDS = tuple(PORT_LIMITS)
+ERROR_METER: Mapping[Origin, int] = {origin: number for number, origin in enumerate(SWITCH_LIMITS, start=1)}
 """The meters of a switch, by what they limit."""
 
 
@@ -42,11 +42,11 @@ def port_meter(port: int, origin: Origin) -> int:
 def plan_meters(facts: Facts) -> Iterator[tuple[str, Meter]]:
     """Every switch's meters, as (switch, meter); they depend on the topology alone."""
     for switch in facts.topology.switches:
-        for origin, (rate_pps, burst_packets) in _SWITCH_LIMITS.items():
+        for origin, (rate_pps, burst_packets) in SWITCH_LIMITS.items():
             yield switch, Meter(ERROR_METER[origin], rate_pps, burst_packets)
         for port in facts.topology.ports[switch]:
             for origin in asked_by(facts.topology.role(port.peer)):
-                rate_pps, burst_packets = _PORT_LIMITS[origin]
+                rate_pps, burst_packets = PORT_LIMITS[origin]
                 yield switch, Meter(port_meter(port.number, origin), rate_pps, burst_packets)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from controller.plan.compile import plan
 from controller.plan.facts import Bound, Facts, GatewayMode, Opening, Pin, PortId, ServiceAt, port_id
-from controller.plan.pipeline import PIPELINE, Origin, pipeline_document
+from controller.plan.pipeline import PIPELINE, Origin
+from controller.plan.reference import ACTIONS, MATCHES, ORIGINS, pipeline_document
 from controller.plan.rules import Group, Match, Output, Rule, Step, Tables, diff
 from controller.wire.frames import ICMPV6, UDP, multicast_mac
 from controller.wire.icmpv6 import IcmpType
@@ -316,7 +317,7 @@ def test_all_rules_keep_to_the_declared_pipeline() -> None:
 def test_the_pipeline_document_is_current() -> None:
     document = Path(__file__).parents[3] / "docs" / "pipeline.md"
     assert document.read_text() == pipeline_document(), (
-        "run python -m controller.plan.pipeline > docs/pipeline.md"
+        "run python -m controller.plan.reference > docs/pipeline.md"
     )
 
 
@@ -347,3 +348,9 @@ def test_actions_of_different_kinds_are_never_equal() -> None:
         action for tables in plan(FACTS).values() for r in tables.rules.values() for action in r.actions
     }
     assert len({str(action) for action in actions}) == len(actions)
+
+
+def test_the_reference_explains_every_field_action_and_origin() -> None:
+    assert MATCHES.keys() == set(Match.__slots__)
+    assert {action for table in PIPELINE for action in table.actions} == ACTIONS.keys()
+    assert ORIGINS.keys() == set(Origin)

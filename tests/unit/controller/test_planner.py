@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 import pytest
 
@@ -10,6 +11,7 @@ from controller.plan import compile as compiled
 from controller.plan.compile import Planner, plan
 from controller.plan.facts import Facts, GatewayMode, Membership, Pin, port_id
 from controller.plan.rules import Output
+from tests.unit.controller.fake_pipeline import FakeNetwork
 from tests.unit.controller.networks import facts_of, small
 from topologies.spec import Role
 
@@ -110,3 +112,17 @@ def test_a_section_with_two_rules_for_one_match_is_refused() -> None:
                 section.update(FACTS)
         else:
             assert section.update(FACTS) == {"a1", "a2"}
+
+
+def test_a_group_that_takes_the_place_of_another_has_its_own_rules() -> None:
+    planner = Planner()
+    planner.plan(FACTS)
+    group = IPv6Address(int(FACTS.addresses.static_group) + 1)
+    other = replace(FACTS, members=frozenset(member._replace(group=group) for member in FACTS.members))
+    assert planner.plan(other) == plan(other)
+    origin = FACTS.addresses.hosts["origin"].unicast
+    assert FakeNetwork(other, planner.plan(other)).send("origin", origin, group).hosts == [
+        "edge1",
+        "edge2",
+        "edge3",
+    ]

@@ -127,6 +127,11 @@ def test_when_a_host_is_dead_its_switch_sends_to_whoever_goes_to_another() -> No
     assert nearest(Routing(topology, frozenset()), [], "a") == (None, None, None)
 
 
+def test_when_a_host_is_dead_the_nearest_other_one_counts_whichever_neighbour_leads_to_it() -> None:
+    links = [("a", "E", 0.5), ("a", "b", 1), ("b", "F", 1), ("a", "c", 2), ("c", "G", 1), ("a", "d", 1)]
+    assert nearest(Routing(network(*links), frozenset()), ["E", "F", "G"], "a") == ("E", "E", "b")
+
+
 def test_what_is_taken_over_from_before_a_failure_is_what_a_fresh_start_finds() -> None:
     before = Routing(METRO, frozenset())
     for first in METRO.links:
