@@ -21,7 +21,7 @@ LENGTH_S = 6.0
 CUT_S = 2.02
 MEND_S = 4.02
 """Between two requests: what happens at the same moment may happen in either order."""
-BREAK_S, REPAIR_S, WATCH_S = 0.5004, 1.0004, 3.0
+BREAK_S, REPAIR_S, WATCH_S = 0.5004, 0.8004, 2.2
 """Between two probes, for the same reason. Routes go back some time after a link has come back, so the probes
 go on for a while."""
 FAST_INTERVAL_S = 0.01
@@ -74,8 +74,8 @@ def edge_windows(edge: str, users: tuple[str, ...]) -> tuple[Window, ...]:
     gets = tuple(Get(user, at_s) for user in users for at_s in ticks)
     return (
         Window("kill", 2.5, faults=(Kill(edge, at_s=BREAK_S, mend_s=1.8),), gets=gets),
-        Window("unplug", WATCH_S, faults=(Unplug(edge, at_s=BREAK_S, mend_s=REPAIR_S),), probers=users),
-        Window("controller", 5.0, (ControllerKill(at_s=BREAK_S, mend_s=REPAIR_S),), users[:1]),
+        Window("unplug", WATCH_S, (Unplug(edge, at_s=BREAK_S, mend_s=REPAIR_S),), users[:1]),
+        Window("controller", 4.0, (ControllerKill(at_s=BREAK_S, mend_s=REPAIR_S),), users[:1]),
     )
 
 

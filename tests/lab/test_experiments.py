@@ -39,7 +39,7 @@ def _run(name: str, results: Path) -> str:
         "run",
         name,
         "--topology",
-        "figure2",
+        EXPERIMENTS[name],
         "--json",
     ]
     done = subprocess.run(
