@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings) -> int:
+    # A plan makes rules by the hundred thousand and no cycles: the default costs as much as planning.
+    gc.set_threshold(100_000, 20, 20)
     # Threads inherit the mask, so the signals reach sigwait below and interrupt nothing else.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     # The first import of all, because ryu replaces parts of the standard library.

@@ -259,7 +259,13 @@ class Coordinator:
         facts = self.state.facts
         if facts != self._planner.facts:
             tables = self._planner.plan(facts)
-        changes = {switch: len(diff(self._tables.get(switch, Tables()), tables[switch])) for switch in tables}
+        # The planner hands on the tables of switches that do not change as they are.
+        old = {switch: self._tables.get(switch, Tables()) for switch in tables}
+        changes = {
+            switch: len(diff(old[switch], tables[switch]))
+            for switch in tables
+            if old[switch] is not tables[switch]
+        }
         changes = {switch: count for switch, count in changes.items() if count}
         held = self._transition.now(self._tables)
         stages = transition_stages(held, tables, before, facts, self.state.urgent)

@@ -110,6 +110,8 @@ def _summary(samples_s: Sequence[float]) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    # As the controller has it.
+    gc.set_threshold(100_000, 20, 20)
     parser = argparse.ArgumentParser(prog="python -m experiments.planning_bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args(argv)
