@@ -12,7 +12,6 @@ from topologies.spec import Role
 
 TAKES = frozenset({"site", "off"})
 SMALL_SITE = True
-TOPOLOGY = "figure2"
 USERS = 4
 LENGTH_S = 30.0
 GETS_APART_S = 0.5

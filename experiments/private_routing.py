@@ -12,7 +12,6 @@ from topologies.spec import Role, RouterAddressing
 
 TAKES = frozenset({"off"})
 SMALL_SITE = True
-TOPOLOGY = "figure2"
 
 
 def scenarios(options: Options) -> list[Scenario]:

@@ -112,10 +112,13 @@ def _core_bytes(scenario: ScenarioRecords | None, phase: str) -> int | None:
 
 
 def regional_content(evidence: Evidence) -> list[Claim]:
-    """Bytes on the core links while content of one region is sent, and who got it."""
+    """Bytes on the core links while content of one region is sent, and who got it. No claim for a network
+    that is one region as a whole."""
     scenario = evidence.get("edge")
     value, baseline = _core_bytes(scenario, "regional"), _core_bytes(scenario, "site-wide")
     topology = scenario.topology if scenario else evidence.topology
+    if len({area(topology, edge) for edge in topology.of_role(Role.EDGE)}) == 1:
+        return []
     asked = scenario.facts.get("scenario", {}).get("acts", []) if scenario else []
     groups = [act["arguments"]["groups"][0] for act in asked if act["arguments"].get("phase") == "regional"]
     rows = [row for row in (scenario.deliveries if scenario else ()) if row.group in groups]

@@ -28,6 +28,7 @@ from tests.unit.experiments.synthetic_windows import (
     write_run,
 )
 from topologies.addressing import ERROR_SOURCE, plan_addresses
+from topologies.files import load
 from topologies.spec import ControlPlane
 
 Spoiler = Callable[[Scenarios], None]
@@ -391,3 +392,17 @@ def test_errors_from_the_shared_address_are_what_hides_routers(tmp_path: Path) -
     claim = _claims("private-routing", BUILDERS["private-routing"](tmp_path))[0]
     assert (claim.value, claim.baseline) == (0, 3)
     assert claim.notes == (f"3 errors, all from {ERROR_SOURCE}",)
+
+
+def test_a_network_that_is_one_region_makes_no_claim_about_regions(tmp_path: Path) -> None:
+    scenarios = {
+        "edge": replace(
+            BUILDERS["scope"](tmp_path)["edge"], topology=load("figure2"), deliveries=(), requests=()
+        )
+    }
+    ids = {
+        claim.id
+        for claim in claims_of("scope", Evidence(load("figure2"), scenarios))
+        if "region" in claim.statement
+    }
+    assert ids == set()

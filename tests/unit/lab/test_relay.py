@@ -27,7 +27,9 @@ def echo(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def lab(inner: int, handler: Handler) -> threading.Thread:
-    thread = threading.Thread(target=answer_requests, args=(Channel(inner), handler), daemon=True)
+    # A descriptor of its own: the number of one that a test has closed would soon belong to the next test.
+    channel = Channel(os.dup(inner))
+    thread = threading.Thread(target=answer_requests, args=(channel, handler), daemon=True)
     thread.start()
     return thread
 
