@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from controller.openflow.snapshot import Snapshot, read_snapshot
 from experiments.control import Control
 from experiments.hosts import host_words
 from experiments.scenario import DNS_TTL_S, Mode, Scenario
@@ -291,6 +292,11 @@ class Testbed:
                     return
             time.sleep(0.1)
         raise TestbedError(f"{name} does not answer on port {HTTP_PORT} after {timeout_s:.0f} s")
+
+    def snapshot(self) -> Snapshot:
+        """What the switches hold now and which of their ports are down, by their own account; needs no
+        controller. Raises ChannelError."""
+        return read_snapshot(self.openvswitch.folder, self.topology)
 
     def check_processes(self) -> None:
         """Raises ProcessError when one of the lab's processes has died."""

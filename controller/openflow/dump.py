@@ -97,21 +97,13 @@ class DumpReader:
             self._missing.discard(kind)
 
     def _flow(self, entry: bytes) -> None:
-        _, table, _, _, priority, idle_s, hard_s, flags, importance, cookie, packets, octets, _, length = (
-            _FLOW_HEADER.unpack_from(entry)
-        )
-        end = 48 + (length + 7) // 8 * 8
-        try:
-            if idle_s or hard_s or flags or importance:
-                raise decode.NotOursError("it times out")
-            rule = decode.rule_of(table, priority, cookie, entry[52 : 48 + length], entry[end:])
-        except decode.NotOursError as error:
-            text = f"table {table} priority {priority} cookie {cookie:#x}: {error}"
-            self._foreign.append(Foreign(table, priority, entry[48:end], cookie, text))
+        flow, counters = flow_of(entry)
+        if isinstance(flow, Foreign):
+            self._foreign.append(flow)
             return
-        key = rule.key
-        self._rules[key] = rule
-        self._counters[key] = RuleCounters(packets, octets)
+        key = flow.key
+        self._rules[key] = flow
+        self._counters[key] = counters
 
     def _group(self, entry: bytes) -> None:
         try:
@@ -128,3 +120,20 @@ class DumpReader:
             self._foreign_meters.append(int.from_bytes(entry[4:8]))
         else:
             self._meters[meter.number] = meter
+
+
+def flow_of(entry: bytes) -> tuple[Rule | Foreign, RuleCounters]:
+    """One entry of a reply about flows. Raises struct.error when it is malformed."""
+    _, table, _, _, priority, idle_s, hard_s, flags, importance, cookie, packets, octets, _, length = (
+        _FLOW_HEADER.unpack_from(entry)
+    )
+    end = 48 + (length + 7) // 8 * 8
+    counters = RuleCounters(packets, octets)
+    try:
+        if idle_s or hard_s or flags or importance:
+            raise decode.NotOursError("it times out")
+        rule = decode.rule_of(table, priority, cookie, entry[52 : 48 + length], entry[end:])
+    except decode.NotOursError as error:
+        text = f"table {table} priority {priority} cookie {cookie:#x}: {error}"
+        return Foreign(table, priority, entry[48:end], cookie, text), counters
+    return rule, counters

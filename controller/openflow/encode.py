@@ -41,8 +41,10 @@ from controller.wire.frames import ETH_TYPE_IPV6, UDP, mac_bytes
 
 VERSION = 5
 PACKET_OUT, FLOW_MOD, GROUP_MOD, MULTIPART_REQUEST, BARRIER_REQUEST, METER_MOD = 13, 14, 15, 18, 20, 29
-BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
-FLOWS, GROUPS, METERS = 1, 7, 10
+SET_ASYNC, BUNDLE_CONTROL, BUNDLE_ADD = 28, 33, 34
+PORT_STATUS, MULTIPART_REPLY, BARRIER_REPLY, REQUEST_FORWARD = 12, 19, 21, 32
+"""Kinds of messages that a switch sends."""
+FLOWS, GROUPS, METERS, PORTS, FLOW_UPDATES = 1, 7, 10, 13, 16
 """Kinds of multipart requests."""
 _ATOMIC_ORDERED = 3
 _OPEN, _COMMIT = 0, 4
@@ -50,6 +52,10 @@ _ADD, _DELETE_STRICT = 0, 4
 _ANY = 0xFFFF_FFFF
 _NO_BUFFER = 0xFFFF_FFFF
 _TABLE = 0xFFFF_FFF9
+_PORT_REASONS, _FORWARDED_REASONS = 3, 11
+"""Properties of SET_ASYNC, for connections that are no slaves."""
+_EVERY_UPDATE = 0x1E
+"""Additions, removals and modifications, with instructions; Open vSwitch refuses OFPFMF_NO_ABBREV."""
 WHOLE_PACKET = 0xFFFF
 _BASIC, _NICIRA_FIELD, _NICIRA = 0x8000, 0x0001, 0x0000_2320
 IN_PORT, METADATA, ETH_DST, ETH_SRC, ETH_TYPE, VLAN_VID, IP_PROTO = 0, 2, 3, 4, 5, 6, 10
@@ -149,6 +155,21 @@ def dump_requests() -> list[bytes]:
         message(MULTIPART_REQUEST, struct.pack("!HH4x", kind, 0) + body)
         for kind, body in ((FLOWS, flows), (GROUPS, b""), (METERS, struct.pack("!I4x", _ANY)))
     ]
+
+
+def port_request() -> bytes:
+    """Ask for a description of all ports."""
+    return message(MULTIPART_REQUEST, struct.pack("!HH4x", PORTS, 0))
+
+
+def watch_requests() -> list[bytes]:
+    """Ask to be told of every change of a flow, group, meter or port from now on, but for one's own changes
+    of groups and meters."""
+    reasons = ((_PORT_REASONS, 0b111), (_FORWARDED_REASONS, 0b11))
+    wanted = b"".join(struct.pack("!HHI", kind, 8, mask) for kind, mask in reasons)
+    flows = struct.pack("!IIIHBB", 0, _ANY, _ANY, _EVERY_UPDATE, 0xFF, 0) + padded_match(b"")
+    request = message(MULTIPART_REQUEST, struct.pack("!HH4x", FLOW_UPDATES, 0) + flows)
+    return [message(SET_ASYNC, wanted), request]
 
 
 def padded_match(fields: bytes) -> bytes:

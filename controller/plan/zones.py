@@ -19,7 +19,7 @@ _NEVER = (0, 1, 2, 15)
 _EFFECTIVE = tuple(
     None if scope in _NEVER else max(known for known in _KNOWN if known <= scope) for scope in SCOPES
 )
-_FOR_USERS = (IPv6Network("ff3e::/96"), IPv6Network("ff0e::/16"))
+FOR_USERS = (IPv6Network("ff3e::/96"), IPv6Network("ff0e::/16"))
 
 
 def is_source_specific(group: IPv6Address) -> bool:
@@ -46,7 +46,7 @@ def is_forwarded(group: IPv6Address) -> bool:
 
 def is_for_users(group: IPv6Address) -> bool:
     """Whether users may join a group: of the global ones, ff3e::/96 and ff0e::/16."""
-    return any(group in network for network in _FOR_USERS)
+    return any(group in network for network in FOR_USERS)
 
 
 class Zones:

@@ -1,0 +1,313 @@
+"""What must never happen, as questions about everything that does: one class for each invariant.
+
+A check looks at one outcome at a time, whoever sent the packets and whatever is down. It says what is wrong
+in a sentence, and it knows a packet's way that shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Protocol
+
+from controller.plan.facts import PortId
+from controller.plan.pipeline import Origin
+from controller.plan.rules import CtState
+from controller.verify.atoms import Bits
+from controller.verify.ground import Ground
+from controller.verify.outcomes import Ambiguous, Ended, Ending, Outcome, Remembered, Sent
+from controller.verify.results import Committed, End, Fate, RuleMet, Walk
+from controller.verify.results import Tracked as TrackedMet
+from controller.verify.space import Field, Memory, Tracked
+from controller.verify.spread import Place
+from topologies.spec import Role
+
+BELONGING = (CtState.ESTABLISHED, CtState.RELATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong: the invariant and a sentence, where it happens, by which outcome, and to packets for
+    which destinations."""
+
+    invariant: str
+    sentence: str
+    place: Place
+    outcome: Outcome | None
+    destinations: Bits
+
+
+class Check(Protocol):
+    """One invariant."""
+
+    name: str
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """What is wrong with something that happens."""
+
+    def shown(self, walk: Walk) -> bool:
+        """Whether the way of one packet shows it."""
+
+
+class Reach:
+    """Nothing of it is delivered: not to these hosts, and not to these destinations at any host."""
+
+    def __init__(self, ground: Ground, name: str, sentence: str, hosts: frozenset[str], to: Bits) -> None:
+        self.name = name
+        self._ground, self._sentence, self._hosts, self._to = ground, sentence, hosts, to
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """What is delivered."""
+        host = self._ground.model.host(place, outcome)
+        if host is not None:
+            wrong = destinations if host in self._hosts else destinations & self._to
+            if wrong:
+                yield Finding(self.name, self._sentence.format(host=host), place, outcome, wrong)
+
+    def shown(self, walk: Walk) -> bool:
+        """It is delivered."""
+        dst = self._ground.space.dst
+        return any(
+            end.where in self._hosts or dst.containing(end.packet.dst) & self._to for end in walk.delivered
+        )
+
+
+class Zoned:
+    """Groups of limited scope stay in their zone (RFC 4007), and only hosts of the infrastructure send and
+    hear them."""
+
+    name = "scope"
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """What leaves a zone, comes in from another, or reaches a user."""
+        ground = self._ground
+        if not isinstance(outcome, Sent) or not destinations & ground.multicast:
+            return
+        entered, left = PortId(place.switch, place.in_port), PortId(place.switch, outcome.port)
+        host, sender = ground.model.host(place, outcome), ground.model.wiring.far_ends.get(entered)
+        is_of_user = isinstance(sender, str) and ground.topology.role(sender) is Role.USER
+        for wrong, sentence in (
+            (ground.boundaries.get(left, 0), f"a packet of a scoped group leaves its zone at {left.switch}"),
+            (ground.boundaries.get(entered, 0), f"a packet of another zone is let in at {place.switch}"),
+            (ground.multicast if is_of_user else 0, f"{sender} sends to a group, and is heard"),
+            (
+                ground.hidden_groups if host and ground.topology.role(host) is Role.USER else 0,
+                f"{host} hears a group that is not for users",
+            ),
+        ):
+            if destinations & wrong:
+                yield Finding(self.name, sentence, place, outcome, destinations & wrong)
+        if isinstance(sender, str) and outcome.flavour[Field.SRC] & ~ground.own_sources[sender]:
+            yield Finding(
+                self.name, f"{sender} sends to a group in another's name", place, outcome,
+                destinations & ground.multicast,
+            )  # fmt: skip
+
+    def shown(self, walk: Walk) -> bool:
+        """A copy crosses a boundary, or is heard by somebody who may not, or sent by somebody else."""
+        ground = self._ground
+        for end in walk.delivered:
+            is_user = ground.topology.role(end.where) is Role.USER
+            if is_user and ground.space.dst.containing(end.packet.dst) & ground.hidden_groups:
+                return True
+        sender = ground.model.wiring.far_ends.get(walk.hops[0].at) if walk.hops else None
+        packet = walk.hops[0].packet if walk.hops else None
+        if isinstance(sender, str) and packet is not None and packet.dst.is_multicast and _is_sent(walk):
+            own = ground.space.src.containing(packet.src) & ground.own_sources[sender]
+            if ground.topology.role(sender) is Role.USER or not own:
+                return True
+        return any(
+            ground.boundaries.get(hop.at, 0) & ground.space.dst.containing(hop.packet.dst)
+            for hop in walk.hops[1:]
+        )
+
+
+class NeighboursOnly:
+    """Routers are spoken to by their neighbours only: nothing for a link-local address or for a router's own
+    is forwarded (RFC 4291 section 2.5.6, RFC 7404)."""
+
+    name = "private routing"
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """What is forwarded, or handed to a router that is not a neighbour."""
+        wrong = destinations & self._ground.neighbours_only
+        if not wrong:
+            return
+        if isinstance(outcome, Sent):
+            sentence = f"{place.switch} forwards a packet that is for a neighbour only"
+            yield Finding(self.name, sentence, place, outcome, wrong)
+        elif isinstance(outcome, Ended) and outcome.ending is Ending.PUNTED and outcome.rule is not None:
+            is_far = self._ground.model.wiring.is_backbone(PortId(place.switch, place.in_port))
+            if outcome.rule.origin is Origin.REQUEST and is_far:
+                sentence = f"the router {place.switch} answers somebody who is no neighbour"
+                yield Finding(self.name, sentence, place, outcome, wrong)
+
+    def shown(self, walk: Walk) -> bool:
+        """It goes further than the first router."""
+        ground = self._ground
+        if not walk.hops or not (
+            ground.space.dst.containing(walk.hops[0].packet.dst) & ground.neighbours_only
+        ):
+            return False
+        return len(walk.hops) > 1 or bool(walk.delivered)
+
+
+class Unsolicited:
+    """What comes in to a user belongs to something that the user has asked for (RFC 6092), and nobody else
+    opens its gateway."""
+
+    name = "gateway"
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        tracked = ground.space.tracked
+        self._belonging = tracked.where(Tracked(Memory.THEIRS, state) for state in BELONGING)
+        self._new = tracked.of(Tracked(Memory.THEIRS, CtState.NEW))
+        self.openings: dict[tuple[IPv6Address, int, int], str] = {}
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """What is delivered to a user unasked, or remembered as if the user had sent it."""
+        ground = self._ground
+        if isinstance(outcome, Remembered):
+            owner = ground.model.zone_owners.get(outcome.zone)
+            if owner != PortId(place.switch, place.in_port) and not self._is_opening(outcome, destinations):
+                who = ground.model.wiring.far_ends.get(owner) if owner else f"zone {outcome.zone}"
+                sentence = f"a packet of somebody else opens the gateway of {who}"
+                yield Finding(self.name, sentence, place, outcome, destinations)
+            return
+        host = ground.model.host(place, outcome)
+        if host is None or ground.topology.role(host) is not Role.USER or not isinstance(outcome, Sent):
+            return
+        unicast = destinations & ~ground.multicast
+        is_known = not outcome.flavour[Field.CT] & ~self._belonging
+        if unicast and not is_known and not self._is_opening(outcome, unicast):
+            yield Finding(self.name, f"{host} gets what it has not asked for", place, outcome, unicast)
+
+    def _is_opening(self, outcome: Sent | Remembered, destinations: Bits) -> bool:
+        """Whether it is there because a user has subscribed to it; it is noted then."""
+        rule = outcome.rule
+        if rule.origin is not Origin.REQUEST or outcome.flavour[Field.CT] & ~(self._new | self._belonging):
+            return False
+        if rule.match.ipv6_dst is None or rule.match.ip_proto is None or rule.match.ipv6_dst.length != 128:
+            return False
+        opening = IPv6Address(rule.match.ipv6_dst.value), rule.match.ip_proto, rule.match.port_dst or 0
+        expected = self._ground.expected.openings
+        if expected is not None and opening not in expected:
+            return False
+        self.openings[opening] = str(rule.match)
+        return True
+
+    def shown(self, walk: Walk) -> bool:
+        """It is delivered to a user without the user's memory knowing of it, or changes that memory."""
+        return any(self._is_wrong(walk, end) for end in walk.delivered) or any(
+            isinstance(event, Committed) and self._ground.model.zone_owners.get(event.zone) != hop.at
+            for hop in walk.hops
+            for event in hop.events
+        )
+
+    def _is_wrong(self, walk: Walk, end: End) -> bool:
+        ground = self._ground
+        if ground.topology.role(end.where) is not Role.USER or end.packet.dst.is_multicast:
+            return False
+        return not any(
+            isinstance(event, TrackedMet)
+            and ground.model.zone_owners.get(event.zone) == ground.ports[end.where]
+            and event.state in BELONGING
+            for event in walk.hops[end.hop].events
+        )
+
+
+class OwnSources:
+    """What leaves a host's port has a source that is the host's own (RFC 2827, RFC 7039)."""
+
+    name = "anti-spoofing"
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self.emitted: dict[str, Bits] = {}
+        self.entries: dict[str, tuple[Place, Outcome, Bits]] = {}
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """What goes on from a host's port with another's source."""
+        ground = self._ground
+        sender = ground.model.wiring.far_ends.get(PortId(place.switch, place.in_port))
+        if not isinstance(sender, str) or not isinstance(outcome, Sent | Remembered):
+            return
+        sources = outcome.flavour[Field.SRC]
+        self.emitted[sender] = self.emitted.get(sender, 0) | sources
+        self.entries.setdefault(sender, (place, outcome, destinations))
+        foreign = sources & ~ground.own_sources[sender]
+        if foreign:
+            example = ground.space.src.first(foreign)
+            sentence = f"{sender} sends from {example}, which is not its own"
+            yield Finding(self.name, sentence, place, outcome, destinations)
+
+    def shared(self) -> Iterator[Finding]:
+        """Sources that two users send from, once everything was seen."""
+        ground, taken = self._ground, dict[str, Bits]()
+        for host, sources in self.emitted.items():
+            if ground.topology.role(host) is Role.USER:
+                for other, theirs in taken.items():
+                    if sources & theirs:
+                        example = ground.space.src.first(sources & theirs)
+                        sentence = f"{host} and {other} both send from {example}"
+                        yield Finding(self.name, sentence, *self.entries[host])
+                taken[host] = sources
+
+    def shown(self, walk: Walk) -> bool:
+        """It leaves the first switch with a source that is not its sender's."""
+        ground = self._ground
+        if not walk.hops or not _is_sent(walk):
+            return False
+        sender = ground.model.wiring.far_ends.get(walk.hops[0].at)
+        if not isinstance(sender, str):
+            return False
+        source = ground.space.src.containing(walk.hops[0].packet.src)
+        others = (bits for host, bits in self.emitted.items() if host != sender)
+        return not source & ground.own_sources[sender] or any(source & bits for bits in others)
+
+
+class Loops:
+    """Nothing goes round in circles. `Spread.circling` finds it."""
+
+    name = "no loops"
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """Nothing: one outcome is no circle."""
+        del place, outcome, destinations
+        return iter(())
+
+    def shown(self, walk: Walk) -> bool:
+        """A copy comes by again."""
+        return any(end.fate is Fate.LOOPED for end in walk.ends)
+
+
+class OneWinner:
+    """No packet is for two rules of one priority that do different things: which wins is not defined."""
+
+    name = "no ambiguity"
+
+    def __init__(self, ground: Ground) -> None:
+        del ground
+
+    def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
+        """Where rules overlap."""
+        if isinstance(outcome, Ambiguous):
+            sentence = f"two rules of {place.switch} for one packet do different things"
+            yield Finding(self.name, sentence, place, outcome, destinations)
+
+    def shown(self, walk: Walk) -> bool:
+        """It meets such rules."""
+        return any(isinstance(event, RuleMet) and event.rivals for hop in walk.hops for event in hop.events)
+
+
+def _is_sent(walk: Walk) -> bool:
+    """Whether anything of it leaves the first switch."""
+    return len(walk.hops) > 1 or any(end.fate in (Fate.DELIVERED, Fate.LOST) for end in walk.ends)
