@@ -32,8 +32,8 @@ IN_USE_S = 10.0
 """An address seen more recently than this gives way to no other, so that a host which claims without end
 changes the tables of its switch at most 16 times in this time."""
 
-_RESERVED = 0xFDFF_FFFF_FFFF_FF80
-"""The first of the 128 interface identifiers of subnet anycast addresses (RFC 2526)."""
+_RESERVED = range(0xFDFF_FFFF_FFFF_FF80, 0xFE00_0000_0000_0000)
+"""The 128 interface identifiers of subnet anycast addresses (RFC 2526 section 2)."""
 
 
 class Claim(Enum):
@@ -130,7 +130,7 @@ class Neighbours:
         address of the subnet (RFC 4291 section 2.6.1, RFC 2526)."""
         first, last = self._ranges.get(port, (1, 0))
         value = int(address)
-        return first < value <= last and value & 0xFFFF_FFFF_FFFF_FFFF < _RESERVED
+        return first < value <= last and value & 0xFFFF_FFFF_FFFF_FFFF not in _RESERVED
 
     def claim(self, now_s: float, port: PortId, address: IPv6Address, mac: str) -> Claimed:
         """A port claims an address. Who came first keeps it unless that port is down; a claim to the address

@@ -74,7 +74,7 @@ def test_an_address_moves_when_the_port_of_its_holder_is_down() -> None:
         (PORT, "2001:db8:2::9"),
         (PORT, "2001:db8:1::"),
         (PORT, "2001:db8:1:0:fdff:ffff:ffff:ff80"),
-        (PORT, "2001:db8:1:0:ffff:ffff:ffff:ffff"),
+        (PORT, "2001:db8:1:0:fdff:ffff:ffff:ffff"),
         (PORT, "ff02::1"),
         (PORT, "::"),
         (PortId("a1", 1), "2001:db8:1::9"),
@@ -84,6 +84,15 @@ def test_only_unicast_addresses_of_the_ports_prefix_are_bound(port: PortId, addr
     neighbours = made()
     assert neighbours.claim(0.0, port, IPv6Address(address), MAC).claim is Claim.OUTSIDE
     assert (neighbours.bindings, neighbours.deadline_s) == ((), None)
+
+
+@pytest.mark.parametrize(
+    "identifier", ["fdff:ffff:ffff:ff7f", "fe00:0:0:0", "fed8:50ec:5a56:26a5", "ffff:ffff:ffff:ffff"]
+)
+def test_random_identifiers_beside_the_reserved_ones_are_bound(identifier: str) -> None:
+    """One random identifier in 128 lies above the reserved ones: its host was cut off once."""
+    address = IPv6Address(f"2001:db8:1:0:{identifier}")
+    assert made().claim(0.0, PORT, address, MAC).claim is Claim.NEW
 
 
 def test_a_silent_host_is_asked_three_times_and_then_forgotten() -> None:
