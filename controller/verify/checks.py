@@ -17,9 +17,8 @@ from controller.plan.rules import CtState
 from controller.verify.atoms import Bits
 from controller.verify.ground import Ground
 from controller.verify.outcomes import Ambiguous, Ended, Ending, Outcome, Remembered, Sent
-from controller.verify.results import Committed, End, Fate, RuleMet, Walk
-from controller.verify.results import Tracked as TrackedMet
-from controller.verify.space import Field, Memory, Tracked
+from controller.verify.results import Committed, End, Fate, RuleMet, Tracked, Walk
+from controller.verify.space import Field, Memory
 from controller.verify.spread import Place
 from topologies.spec import Role
 
@@ -167,9 +166,8 @@ class Unsolicited:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        tracked = ground.space.tracked
-        self._belonging = tracked.where(Tracked(Memory.THEIRS, state) for state in BELONGING)
-        self._new = tracked.of(Tracked(Memory.THEIRS, CtState.NEW))
+        self._belonging = ground.space.said(Memory.THEIRS, BELONGING)
+        self._new = ground.space.said(Memory.THEIRS, (CtState.NEW,))
         self.openings: dict[tuple[IPv6Address, int, int], str] = {}
 
     def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
@@ -217,7 +215,7 @@ class Unsolicited:
         if ground.topology.role(end.where) is not Role.USER or end.packet.dst.is_multicast:
             return False
         return not any(
-            isinstance(event, TrackedMet)
+            isinstance(event, Tracked)
             and ground.model.zone_owners.get(event.zone) == ground.ports[end.where]
             and event.state in BELONGING
             for event in walk.hops[end.hop].events

@@ -21,7 +21,7 @@ from controller.verify.checks import BELONGING, Finding
 from controller.verify.ground import Ground
 from controller.verify.outcomes import Ended, Ending, Outcome, Sent
 from controller.verify.results import Fate, Walk
-from controller.verify.space import OTHER_PORT, OTHER_TYPE, TCP, Field, Flavour, Memory, Tracked, Upper
+from controller.verify.space import OTHER_PORT, OTHER_TYPE, TCP, Field, Flavour, Memory, Upper
 from controller.verify.spread import Model, Place, Spread
 from controller.wire.frames import ICMPV6, UDP
 from topologies.spec import Role, Topology
@@ -177,11 +177,10 @@ class Delivery:
             self._all |= owner.destinations
             for host in owner.hosts:
                 self._owned[host] = self._owned.get(host, 0) | owner.destinations
-        tracked = planned.ground.space.tracked
-        own = (CtState.NEW, *BELONGING)
+        space = planned.ground.space
         self._must_pass = {
-            TableId.FLOW: tracked.where(Tracked(Memory.OWN, state) for state in own),
-            TableId.DELIVER: tracked.where(Tracked(Memory.THEIRS, state) for state in BELONGING),
+            TableId.FLOW: space.said(Memory.OWN, (CtState.NEW, *BELONGING)),
+            TableId.DELIVER: space.said(Memory.THEIRS, BELONGING),
         }
         self.unprotected: Bits = 0
 
@@ -276,7 +275,7 @@ def nearest(ground: Ground, planned: Planned) -> Iterator[Finding]:
     """Users whose new connections do not begin at the nearest of the edges that are to answer, or at the one
     that they are bound to; by path delay, against a shortest-path search of its own."""
     closest = _nearest_roots(ground.topology, ground.model, planned.edges)
-    new = ground.space.tracked.of(Tracked(Memory.OWN, CtState.NEW))
+    new = ground.space.said(Memory.OWN, (CtState.NEW,))
     for place, destinations in planned.places.items():
         user = ground.model.wiring.far_ends[PortId(place.switch, place.in_port)]
         if not isinstance(user, str) or not destinations & ground.service or not planned.edges:

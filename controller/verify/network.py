@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from controller.plan.facts import PortId, port_id
 from controller.plan.pipeline import TableId
 from controller.plan.rules import Bucket, GroupKind, Rule, Tables
+from controller.verify.buckets import carried_out
 from controller.verify.packet import Context, Packet, matches
 from controller.verify.results import RuleMet
 from topologies.spec import Port, Topology
@@ -62,11 +63,12 @@ class Network:
         return self._ports[port], self._far_end(self._ports[port])
 
     def group(self, switch: str, number: int) -> tuple[tuple[int, Bucket], ...] | None:
-        """The buckets of a group that are used now, with their places; None when there is no such group."""
+        """The buckets of a group that are used now, as they are carried out, with their places; None when
+        there is no such group."""
         group = self._tables[switch].groups.get(number)
         if group is None:
             return None
-        numbered = tuple(enumerate(group.buckets))
+        numbered = tuple(enumerate(map(carried_out, group.buckets)))
         if group.kind is GroupKind.ALL:
             return numbered
         live = (

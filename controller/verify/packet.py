@@ -52,7 +52,9 @@ class Packet:
 class Context:
     """What a switch knows about a packet that is not in it: where it came in, and what earlier tables found.
 
-    `ct_state` is None before `Track`; `too_big` holds the bits that `CheckLarger` has set.
+    `ct_state` is None before `Track`; `too_big` holds the bits that `CheckLarger` has set. `is_opaque` says
+    that the packet came in with two VLAN tags: Open vSwitch looks behind one only, and sees no IPv6. What is
+    tagged twice by its own rules it still knows.
     """
 
     in_port: int
@@ -60,10 +62,16 @@ class Context:
     ct_state: CtState | None = None
     ct_mark: int = 0
     too_big: frozenset[int] = frozenset()
+    is_opaque: bool = False
+
+    @classmethod
+    def arriving(cls, in_port: int, packet: Packet) -> Context:
+        """What is known of a packet that has just come in."""
+        return cls(in_port, is_opaque=len(packet.tags) > 1)
 
 
 def matches(match: Match, packet: Packet, context: Context) -> bool:
-    """Whether the packet is one that `match` stands for. Open vSwitch sees no IPv6 behind two VLAN tags."""
+    """Whether the packet is one that `match` stands for."""
     exact = (
         (match.in_port, context.in_port),
         (match.source_class, context.source_class),
@@ -77,7 +85,7 @@ def matches(match: Match, packet: Packet, context: Context) -> bool:
         (match.scope, packet.scope),
         (match.port_dst, packet.port_dst),
     )
-    if len(packet.tags) > 1 or any(wanted is not None and wanted != found for wanted, found in exact):
+    if context.is_opaque or any(wanted is not None and wanted != found for wanted, found in exact):
         return False
     if match.too_big is not None and match.too_big not in context.too_big:
         return False

@@ -63,10 +63,12 @@ class Memory(StrEnum):
 
 
 class Tracked(NamedTuple):
-    """What connection tracking says of a packet."""
+    """What connection tracking has said of a packet. Once it has remembered one, Open vSwitch itself does not
+    know any more (`is_forgotten`)."""
 
     memory: Memory
     state: CtState
+    is_forgotten: bool = False
 
 
 class Tag(NamedTuple):
@@ -102,7 +104,12 @@ class Space:
         self.dst = Intervals(seen.destinations | asked)
         self.src = Intervals(seen.sources | asked)
         self.classes = Values(sorted(seen.classes), None)
-        states = [Tracked(memory, state) for memory in Memory for state in CtState]
+        states = [
+            Tracked(memory, state, is_forgotten)
+            for is_forgotten in (False, True)
+            for memory in Memory
+            for state in CtState
+        ]
         self.tracked: Values[Tracked | None] = Values(states, None)
         self.marks = Values([0, *sorted(seen.marks)], OTHER_MARK)
         self.too_big = Values(_subsets(sorted(seen.bits)), frozenset())
@@ -146,6 +153,20 @@ class Space:
     def known_by(self) -> Mapping[Memory, Bits]:
         """All that a memory may say."""
         return {memory: self.tracked.where(Tracked(memory, state) for state in CtState) for memory in Memory}
+
+    def said(self, memory: Memory, states: Iterable[CtState]) -> Bits:
+        """That a memory has said one of these, whether it is forgotten or not."""
+        return self.tracked.where(
+            Tracked(memory, state, is_forgotten) for state in states for is_forgotten in (False, True)
+        )
+
+    def untracked(self, flavour: Flavour) -> Flavour:
+        """A packet that Open vSwitch has forgotten the connection of."""
+        known = sum(self.known_by.values())
+        found = flavour[Field.CT] & ~known | (flavour[Field.CT] & known) << known.bit_count()
+        fields = list(flavour)
+        fields[Field.CT], fields[Field.MARK] = found, self.marks.of(0)
+        return tuple(fields)
 
     def condition(self, match: Match) -> Condition:
         """The atoms that a match asks for."""

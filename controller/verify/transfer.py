@@ -7,17 +7,13 @@ together: a list of outcomes, each with the destinations that it is for. What co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 
 from controller.plan.pipeline import TableId
 from controller.plan.rules import (
     Action,
-    Bucket,
     CheckLarger,
     Commit,
     DecHopLimit,
-    Group,
-    GroupKind,
     Output,
     PopTag,
     Punt,
@@ -30,6 +26,7 @@ from controller.plan.rules import (
     Track,
 )
 from controller.verify.atoms import Bits, bit_numbers
+from controller.verify.buckets import carried_out, used_buckets
 from controller.verify.lookup import Verdict, look_up
 from controller.verify.outcomes import Ended, Ending, Handed, LookedUp, Outcome, Remembered, Sent
 from controller.verify.regions import filled, merged, replaced
@@ -222,13 +219,13 @@ class _Passage:
                     flavours = [replaced(each, Field.TAG, self._popped(each)) for each in flavours]
                 case CheckLarger(frame_bytes, bit):
                     flavours = [one for each in flavours for one in self._measured(each, frame_bytes, bit)]
-                case Commit(zone, mark):
+                case Commit(zone, _):
                     self._found += [Remembered(zone, each, destinations, rule) for each in flavours]
-                    if mark is not None:
-                        flavours = [replaced(each, Field.MARK, space.marks.of(mark)) for each in flavours]
+                    flavours = [space.untracked(each) for each in flavours]
                 case Track(zone, table):
                     for each in flavours:
                         self._track(zone, table, each, destinations)
+                    flavours = [space.untracked(each) for each in flavours]
                 case Punt():
                     self._found += [
                         Ended(Ending.PUNTED, rule.table, each, destinations, rule) for each in flavours
@@ -269,12 +266,11 @@ class _Passage:
         space = self._space
         larger = space.larger(frame_bytes)
         fits, exceeds = flavour[Field.SIZE] & ~larger, flavour[Field.SIZE] & larger
-        if fits:
-            yield replaced(flavour, Field.SIZE, fits)
-        if exceeds:
-            sets = (space.too_big.atoms[number] | {bit} for number in bit_numbers(flavour[Field.TOO_BIG]))
-            marked = replaced(flavour, Field.TOO_BIG, space.too_big.where(sets))
-            yield replaced(marked, Field.SIZE, exceeds)
+        known = [space.too_big.atoms[number] for number in bit_numbers(flavour[Field.TOO_BIG])]
+        for sizes, bits in ((fits, frozenset[int]()), (exceeds, frozenset({bit}))):
+            if sizes:
+                found = space.too_big.where(others - {bit} | bits for others in known)
+                yield replaced(replaced(flavour, Field.TOO_BIG, found), Field.SIZE, sizes)
 
     def _track(self, zone: int, table: TableId, flavour: Flavour, destinations: Bits) -> None:
         memory = self._model.memory(zone, self._in_port)
@@ -305,13 +301,5 @@ class _Passage:
             self._found.append(Ended(Ending.DEAD, rule.table, flavour, destinations, rule, watched))
         outer, self._group_number = self._group_number, number
         for bucket in used:
-            self._act(rule, bucket.actions, flavour, destinations, depth)
+            self._act(rule, carried_out(bucket).actions, flavour, destinations, depth)
         self._group_number = outer
-
-
-def used_buckets(group: Group, down: frozenset[int]) -> tuple[Bucket, ...]:
-    """The buckets of a group that packets go through while some ports are down."""
-    if group.kind is GroupKind.ALL:
-        return group.buckets
-    live = (bucket for bucket in group.buckets if bucket.watch_port not in down)
-    return tuple(islice(live, 1))

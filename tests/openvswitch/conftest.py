@@ -10,13 +10,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.openflow import encode
+from controller.openflow.channel import Channel
+from controller.openflow.dump import Dump
+from controller.openflow.reconcile import update
+from controller.plan.rules import Tables
 from lab.openvswitch import SWITCH_DAEMON, OpenVSwitch
+from topologies.spec import Topology
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
@@ -120,6 +127,31 @@ class Process:
 def python() -> str:
     runs_on_ryu = os.environ.get("NEARCAST_OPENFLOW_RUNTIME") == "ryu"
     return str(CHECKOUT / ".venv-ryu/bin/python") if runs_on_ryu else sys.executable
+
+
+def install(channel: Channel, old: Tables, new: Tables) -> None:
+    """As the controller does it: meters, then one bundle."""
+    needed = update(Dump(old), new)
+    bundled = encode.bundle(1, needed.bundled) if needed.bundled else ()
+    for messages in (needed.meters_first, bundled, needed.meters_last):
+        channel.receive_until(channel.send([*messages, encode.barrier()]))
+
+
+@contextmanager
+def bridges_of(vswitch: OpenVSwitch, topology: Topology) -> Iterator[None]:
+    """A bridge for each switch of a topology, while the body runs."""
+    vswitch.add_bridges(
+        [
+            (name, 0x1000 + next(_numbers), [(port.interface, port.number) for port in topology.ports[name]])
+            for name in topology.switches
+        ]
+    )
+    yield
+    words = [word for name in topology.switches for word in ("--", "del-br", name)]
+    vswitch.command("ovs-vsctl", f"--db={vswitch.database}", *words[1:])
+
+
+_numbers = count(1)
 
 
 @pytest.fixture(scope="session")

@@ -16,34 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from controller.openflow import encode
 from controller.openflow.bench import tables_of
 from controller.openflow.channel import Channel, ChannelError
-from controller.openflow.dump import Dump
 from controller.openflow.monitor import Monitor, TableEvent
-from controller.openflow.reconcile import update
 from controller.openflow.recorder import load_recording, states
 from controller.openflow.snapshot import load_snapshot, read_snapshot
 from controller.plan.compile import plan
 from controller.plan.facts import PortId
 from controller.plan.rules import Group, Rule, Step, Tables
 from lab.openvswitch import OpenVSwitch
-from tests.openvswitch.conftest import CHECKOUT, DummySwitch
+from tests.openvswitch.conftest import CHECKOUT, DummySwitch, bridges_of, install
 from tests.openvswitch.sample_rules import EITHER, TREE, changed, everything
 from tests.unit.controller.networks import facts_of, small
 from topologies.spec import Link, Node, Role, Topology, to_json
 
 TIMEOUT_S = 5.0
 _numbers = count(1)
-
-
-def make_bridges(vswitch: OpenVSwitch, topology: Topology) -> None:
-    vswitch.add_bridges(
-        [
-            (name, 0x1000 + next(_numbers), [(port.interface, port.number) for port in topology.ports[name]])
-            for name in topology.switches
-        ]
-    )
 
 
 @dataclass
@@ -74,27 +62,19 @@ class Pair:
         self.vswitch.command("ovs-appctl", "-t", str(target), "netdev-dummy/set-admin-state", name, state)
 
     def change(self, switch: str, old: Tables, new: Tables) -> None:
-        install(self.folder, switch, old, new)
-
-
-def install(folder: Path, switch: str, old: Tables, new: Tables) -> None:
-    """As the controller does it: meters, then one bundle."""
-    todo = update(Dump(old), new)
-    bundled = encode.bundle(1, todo.bundled) if todo.bundled else []
-    with Channel(switch, folder) as channel:
-        for messages in (todo.meters_first, bundled, todo.meters_last):
-            channel.receive_until(channel.send([*messages, encode.barrier()]))
+        with Channel(switch, self.folder) as channel:
+            install(channel, old, new)
 
 
 @pytest.fixture
-def pair(vswitch: OpenVSwitch) -> Pair:
+def pair(vswitch: OpenVSwitch) -> Iterator[Pair]:
     first, second = f"r{next(_numbers)}", f"r{next(_numbers)}"
     hosts = [f"{switch}h{index}" for switch in (first, second) for index in (1, 2, 3)]
     nodes = [Node(first, Role.ACCESS), Node(second, Role.ACCESS), *(Node(host, Role.USER) for host in hosts)]
     links = [Link(first, second, 1.0, 100.0), *(Link(host[:-2], host, 1.0, 100.0) for host in hosts)]
     topology = Topology("pair", tuple(nodes), tuple(links))
-    make_bridges(vswitch, topology)
-    return Pair(vswitch, topology)
+    with bridges_of(vswitch, topology):
+        yield Pair(vswitch, topology)
 
 
 class Watcher:
@@ -142,14 +122,12 @@ def test_what_was_installed_is_read_back_equal(pair: Pair, tmp_path: Path) -> No
 
 def test_all_switches_of_a_network_are_read_at_once(vswitch: OpenVSwitch) -> None:
     topology = small()
-    make_bridges(vswitch, topology)
     wanted = plan(facts_of(topology))
-    for switch, tables in wanted.items():
-        install(vswitch.folder, switch, Tables(), tables)
-    begin_s = time.process_time()
-    snapshot = read_snapshot(vswitch.folder, topology)
-    assert time.process_time() - begin_s < 0.1
-    assert snapshot.tables == wanted
+    with bridges_of(vswitch, topology):
+        for switch, tables in wanted.items():
+            with Channel(switch, vswitch.folder) as channel:
+                install(channel, Tables(), tables)
+        assert read_snapshot(vswitch.folder, topology).tables == wanted
 
 
 def test_a_large_dump_comes_in_several_replies(pair: Pair) -> None:
@@ -261,7 +239,7 @@ def test_a_switch_that_goes_ends_the_watch(tmp_path: Path) -> None:
     vswitch.start()
     try:
         topology = Topology("one", (Node("s1", Role.ACCESS),), ())
-        make_bridges(vswitch, topology)
+        vswitch.add_bridges([("s1", 1, [])])
         monitor = Monitor(tmp_path, topology)
     finally:
         vswitch.stop()
