@@ -2,7 +2,9 @@
 when the next hop is dead, without the packet coming back.
 
 Neighbours that do not depend on the dead next hop come first (section 3.2), of those the nearest to the
-destination; of equal ones the first in the topology.
+destination; of equal ones the first in the topology. One that does depend on it is taken only if it is nearer
+to the destination, or if the next hop is the destination: else, when the next hop itself is dead, packets
+could go round until the controller acts.
 """
 
 from __future__ import annotations
@@ -86,11 +88,14 @@ def _ways(
     is_first = (np.arange(len(near))[:, None] == first) & ~is_host
     # C(N,D) < C(N,S) + C(S,D): the neighbour N does not send it back.
     usable = (rest < distances[near, switches] + own) & (link < UNREACHABLE) & ~is_first
-    if len(near) > 2:
-        # C(N,D) < C(N,E) + C(E,D): it does not depend on the primary next hop E either. A host that is dead
-        # is passed by whoever goes to another.
-        beyond = distances[near, near[first, pairs]] + (own - link[first, pairs])
-        through += np.where((rest < beyond) | is_host, 0, _NOT_PROTECTING)
+    # C(N,D) < C(N,E) + C(E,D): it does not depend on the primary next hop E either. A host that is dead is
+    # passed by whoever goes to another.
+    left = own - link[first, pairs]
+    protects = (rest < distances[near, near[first, pairs]] + left) | is_host
+    # One that does may meet E's death too, and do the same: that ends only where each is nearer than the one
+    # before (section 3.2). Who is behind E alone is lost with it.
+    usable &= protects | (rest < own) | (left == 0)
+    through += np.where(protects, 0, _NOT_PROTECTING)
     through[~usable] = _UNUSABLE
     second = (through == through.min(axis=0)).argmax(axis=0)
     alternate = np.where(usable[second, pairs], ports[second, pairs], 0)

@@ -104,7 +104,8 @@ def plus(*costs: Cost) -> Cost:
 def expected_alternate(
     topology: Topology, costs: Costs, down: frozenset[str], switch: str, next_hop: str, end: str
 ) -> str | None:
-    """RFC 5286, read literally: inequality 1, and 3 preferred; then the least cost, then the order."""
+    """RFC 5286, read literally: inequality 1, and 3 preferred; without 3, inequality 2 or the last hop; then
+    the least cost, then the order."""
     order, candidates = topology.switches.index, []
     for port in topology.ports[switch]:
         near = port.peer
@@ -114,6 +115,8 @@ def expected_alternate(
         if not costs[near][end] < plus(costs[near][switch], costs[switch][end]):
             continue
         protects = costs[near][end] < plus(costs[near][next_hop], costs[next_hop][end])
+        if not protects and next_hop != end and not costs[near][end] < costs[switch][end]:
+            continue
         total = plus((round(port.link.delay_ms * 10**6), 1), costs[near][end])
         candidates.append((not protects, total, order(near), near))
     return min(candidates)[3] if candidates else None

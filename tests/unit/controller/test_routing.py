@@ -79,7 +79,10 @@ def test_an_alternate_that_avoids_the_next_hop_comes_before_a_nearer_one() -> No
     links = [("s", "e", 1), ("e", "d", 1), ("s", "n", 1), ("n", "e", 1), ("f", "d", 1)]
     assert way(Routing(network(*links, ("s", "f", 5)), frozenset()), "s", "d") == ("e", "f")
     without = Routing(network(*links, ("s", "f", 5)), frozenset({"s-f"}))
-    assert way(without, "s", "d") == ("e", "n")
+    assert way(without, "s", "d") == ("e", None), "n is no nearer to d than s, and would ask s when e is dead"
+    links[2:4] = [("s", "n", 1), ("n", "e", 0.5)]
+    nearer = Routing(network(*links, ("s", "f", 5)), frozenset({"s-f"}))
+    assert way(nearer, "s", "d") == ("e", "n")
 
 
 def test_among_alternates_that_protect_as_much_the_nearest_and_then_the_first_is_taken() -> None:
