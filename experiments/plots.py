@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.attack_plots import attack_outcomes, others_meanwhile
 from experiments.charts import answers, completions, distributions, round_trips, throughput
 from experiments.drawing import LoadScale, draw_loads, draw_topology, link_load, load_bar
 from experiments.figure import Figure, Painter, Scenarios
@@ -229,6 +230,7 @@ PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "neighbours": (probe_windows, topology_picture),
     "scope": (group_arrivals, requests_by_edge, topology_picture),
     "privacy": (requests_by_address, topology_picture),
+    "attacks": (attack_outcomes, others_meanwhile, topology_picture),
 }
 
 

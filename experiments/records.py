@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.attack.records import AttackRow, AttackState
 from experiments.csv_records import RecordError as RecordError
 from experiments.csv_records import read_records
 from topologies.spec import Topology, from_json
@@ -250,6 +251,9 @@ class ScenarioRecords:
     pings: tuple[Ping, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     arps: tuple[ArpCount, ...] = ()
+    attacks: tuple[AttackRow, ...] = ()
+    attack_states: tuple[AttackState, ...] = ()
+    attack_captures: tuple[CaptureCount, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """scenario.json; below `lab` what the lab said of itself (job-result.json); `failed` if it did."""
 
@@ -297,6 +301,9 @@ def load_scenario(folder: Path, topology: Topology) -> ScenarioRecords:
         pings=read_records(folder / "pings.csv", Ping),
         deliveries=read_records(folder / "groups.csv", Delivery),
         arps=read_records(folder / "arps.csv", ArpCount),
+        attacks=read_records(folder / "attacks.csv", AttackRow),
+        attack_states=read_records(folder / "attack-state.csv", AttackState),
+        attack_captures=read_records(folder / "attack-captures.csv", CaptureCount),
         facts=facts,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.attack.records import AttackRow
 from experiments.figure import Figure
 from experiments.loads import content_bytes
 from experiments.records import ScenarioRecords
@@ -28,6 +29,7 @@ QUESTIONS = {
     "private-routing": "What can users learn of the routers that carry their packets?",
     "neighbours": "Whom does neighbour discovery wake, and what does a sweep of a /64 do to others?",
     "scope": "Does multicast stay within its zone, and content and users where policy puts them?",
+    "attacks": "What comes of a user who tries everything: does anything leak, does anyone notice?",
     "privacy": "Do temporary addresses work through requests, downloads and changes of address?",
 }
 
@@ -72,11 +74,20 @@ def write_report(
         figures=[
             (figure, inline_svg(run_dir / "plots" / f"{figure.name}.svg", figure)) for figure in figures
         ],
+        attacks=attack_families(scenarios),
         raw_files=raw_files(run_dir),
     )
     path = run_dir / "report.html"
     path.write_text(html, encoding="utf-8")
     return path
+
+
+def attack_families(scenarios: Mapping[str, ScenarioRecords]) -> list[tuple[str, list[AttackRow]]]:
+    """The attacks of a run by family, in the order in which they were carried out."""
+    families: dict[str, list[AttackRow]] = {}
+    for row in scenarios["edge"].attacks if "edge" in scenarios else ():
+        families.setdefault(row.family, []).append(row)
+    return list(families.items())
 
 
 def inline_svg(path: Path, figure: Figure) -> str:

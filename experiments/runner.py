@@ -25,7 +25,7 @@ from lab.run import LabKind
 
 EXPERIMENTS = (
     *("demo", "latency", "backbone", "failover", "drain", "gateway"),
-    *("private-routing", "neighbours", "scope", "privacy"),
+    *("private-routing", "neighbours", "scope", "privacy", "attacks"),
 )
 ENTRY = "experiments.inside:run"
 WALL_LIMIT_S = 900.0

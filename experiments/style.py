@@ -23,6 +23,7 @@ NAMES = {
     "global": "routers with global addresses",
     "arp": "IPv4 segments",
     "stable": "stable addresses",
+    "calm": "without attacks",
 }
 SYNC_NAMES = {"edge": "multicast", "push": "unicast push"}
 """How a scenario is called where the picture is about keeping edges in sync."""

@@ -40,7 +40,13 @@ class Finding:
 class Check(Protocol):
     """One invariant."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in a policy."""
+
+    @property
+    def kinds(self) -> tuple[type[Outcome], ...]:
+        """The outcomes that it looks at."""
 
     def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
         """What is wrong with something that happens."""
@@ -51,6 +57,8 @@ class Check(Protocol):
 
 class Reach:
     """Nothing of it is delivered: not to these hosts, and not to these destinations at any host."""
+
+    kinds = (Sent,)
 
     def __init__(self, ground: Ground, name: str, sentence: str, hosts: frozenset[str], to: Bits) -> None:
         self.name = name
@@ -77,6 +85,7 @@ class Zoned:
     hear them."""
 
     name = "scope"
+    kinds = (Sent,)
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -130,6 +139,7 @@ class NeighboursOnly:
     is forwarded (RFC 4291 section 2.5.6, RFC 7404)."""
 
     name = "private routing"
+    kinds = (Sent, Ended)
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -163,6 +173,7 @@ class Unsolicited:
     opens its gateway."""
 
     name = "gateway"
+    kinds = (Sent, Remembered)
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -226,6 +237,7 @@ class OwnSources:
     """What leaves a host's port has a source that is the host's own (RFC 2827, RFC 7039)."""
 
     name = "anti-spoofing"
+    kinds = (Sent, Remembered)
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -276,6 +288,7 @@ class Loops:
     """Nothing goes round in circles. `Spread.circling` finds it."""
 
     name = "no loops"
+    kinds: tuple[type[Outcome], ...] = ()
 
     def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
         """Nothing: one outcome is no circle."""
@@ -291,6 +304,7 @@ class OneWinner:
     """No packet is for two rules of one priority that do different things: which wins is not defined."""
 
     name = "no ambiguity"
+    kinds = (Ambiguous,)
 
     def __init__(self, ground: Ground) -> None:
         del ground

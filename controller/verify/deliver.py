@@ -167,6 +167,7 @@ class Delivery:
     at a port that is down until the controller acts."""
 
     name = "no black holes"
+    kinds = (Sent, Ended)
 
     def __init__(self, planned: Planned) -> None:
         self._ground = planned.ground

@@ -224,9 +224,13 @@ class _Proving:
     def _look(
         self, outcomes: Iterable[tuple[Place, Outcome, Bits]], cases: Sequence[_Case], failure: str
     ) -> None:
+        asked: dict[type[Outcome], list[_Case]] = {}
+        for case in cases:
+            for kind in case.check.kinds:
+                asked.setdefault(kind, []).append(case)
         for place, outcome, destinations in outcomes:
             self.regions += 1
-            for case in cases:
+            for case in asked.get(type(outcome), ()):
                 for finding in case.check.seen(place, outcome, destinations):
                     if finding.invariant == "anti-spoofing" and not self._is_asked(finding.invariant):
                         continue

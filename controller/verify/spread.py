@@ -92,13 +92,13 @@ class Model:
         here = frozenset(port.number for port in self.down | down if port.switch == place.switch)
         return self.switches[place.switch].outcomes(place.in_port, place.flavour, here)
 
-    def changes(self, place: Place, before: frozenset[PortId], down: frozenset[PortId]) -> Iterator[Outcome]:
+    def changes(self, place: Place, before: frozenset[PortId], down: frozenset[PortId]) -> Sequence[Outcome]:
         """What happens otherwise at a place once other ports are down than before."""
         old, new = (
             frozenset(port.number for port in self.down | ports if port.switch == place.switch)
             for ports in (before, down)
         )
-        yield from self.switches[place.switch].changes(place.in_port, place.flavour, old, new)
+        return self.switches[place.switch].changes(place.in_port, place.flavour, old, new)
 
     def steps(self, place: Place, down: frozenset[PortId] = NONE_DOWN) -> tuple[Step, ...]:
         """Where packets go on to from a place, if it is another switch."""

@@ -59,6 +59,7 @@ class SwitchModel:
             for table, rules in by_table.items()
         }
         self._verdicts: dict[tuple[TableId, int | None, Flavour], Verdict] = {}
+        self._changes: dict[tuple[int, Flavour, frozenset[int], frozenset[int]], tuple[Outcome, ...]] = {}
         self._switched_known: dict[tuple[frozenset[int], frozenset[int]], frozenset[int]] = {}
         self._known: dict[tuple[int, Flavour, frozenset[int]], tuple[Outcome, ...]] = {}
 
@@ -101,8 +102,17 @@ class SwitchModel:
 
     def changes(
         self, in_port: int, flavour: Flavour, before: frozenset[int], down: frozenset[int]
-    ) -> Iterator[Outcome]:
+    ) -> Sequence[Outcome]:
         """What happens otherwise than with the ports in `before` down, while those in `down` are."""
+        key = in_port, flavour, before, down
+        found = self._changes.get(key)
+        if found is None:
+            found = self._changes[key] = tuple(self._changed(*key))
+        return found
+
+    def _changed(
+        self, in_port: int, flavour: Flavour, before: frozenset[int], down: frozenset[int]
+    ) -> Iterator[Outcome]:
         switched = self._switched(before, down)
         for outcome in self.outcomes(in_port, flavour, before):
             if isinstance(outcome, Handed):

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from experiments.claims.attacks import (
+    hidden_routers_under_attack,
+    hidden_under_attack,
+    no_injection,
+    unnoticed,
+)
 from experiments.claims.drain import drained
 from experiments.claims.failover import killed_edge, link_to_edge, probed, restarted_controller
 from experiments.claims.gateway import closed, narrow_paths, no_slower, unchanged
@@ -28,6 +34,7 @@ CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "neighbours": (quiet_discovery, swept),
     "scope": (zones, regional_content, bound_user),
     "privacy": (temporary_addresses,),
+    "attacks": (hidden_under_attack, unnoticed, no_injection, hidden_routers_under_attack),
 }
 
 

@@ -32,7 +32,7 @@ class UserSources:
         """A user is known by its prefix, by its link-local address and by its Ethernet address."""
         self._prefixes = tuple(plan.user_prefixes.values())
         self._macs = {plan.hosts[user].mac for user in topology.of_role(Role.USER)}
-        self._link_locals = {_link_local(mac) for mac in self._macs}
+        self._link_locals = {link_local(mac) for mac in self._macs}
 
     def sent(self, frame: bytes) -> bool:
         """Whether a user is the source of this frame."""
@@ -44,10 +44,11 @@ class UserSources:
         return ip.source in self._link_locals or any(ip.source in prefix for prefix in self._prefixes)
 
 
-def _link_local(mac: str) -> IPv6Address:
+def link_local(mac: str) -> IPv6Address:
+    """The link-local address made of an Ethernet address (RFC 4291 appendix A)."""
     octets = bytes.fromhex(mac.replace(":", ""))
     identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
-    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)  # RFC 4291 appendix A
+    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
 
 
 def from_users(frames: Iterable[CapturedFrame], users: UserSources) -> tuple[int, int]:
