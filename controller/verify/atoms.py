@@ -123,6 +123,10 @@ class Values(Generic[Value]):
             found |= self.of(value)
         return found
 
+    def names(self, wanted: Iterable[Value]) -> bool:
+        """Whether each of these values is an atom of its own."""
+        return all(value in self._bits for value in wanted)
+
     @property
     def atoms(self) -> tuple[Value, ...]:
         """One value of each atom, by number."""

@@ -4,6 +4,7 @@ to answer. The proof holds tables against it."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv6Address, IPv6Network
@@ -13,7 +14,7 @@ from controller.plan.rules import Prefix, Tables
 from controller.plan.zones import FOR_USERS, SCOPES, WORLD, Zones, effective_scope
 from controller.verify.atoms import Bits
 from controller.verify.space import scope_prefixes
-from controller.verify.spread import Model, Place
+from controller.verify.spread import Model, Place, Wiring
 from topologies.addressing import ROUTER_PREFIX, AddressPlan, plan_addresses
 from topologies.spec import Role, Topology
 
@@ -48,10 +49,33 @@ class Ground:
         self.addresses: AddressPlan = plan_addresses(topology)
         self.zones = Zones(topology)
         self.expected = expected or Expected()
-        asked = (*_asked(topology, self.addresses), *prefixes)
-        self.model = Model(topology, tables, down, asked)
-        self.space = self.model.space
         self.ports = {host: port_id(topology.access_port(host)) for host in topology.hosts}
+        self._asked = (*_asked(topology, self.addresses), *prefixes)
+        self.model = self._model(Wiring(topology), tables, down)
+        self.space = self.model.space
+
+    def renewed(
+        self, tables: Mapping[str, Tables], down: Iterable[PortId], expected: Expected | None
+    ) -> Ground:
+        """The same network with other tables; what is known of those that are as before is kept."""
+        found = copy(self)
+        found.expected = expected or Expected()
+        found.model = self._model(self.model.wiring, tables, down, self.model)
+        if found.model.space is not self.space:
+            found.space = found.model.space
+            for name in [name for name in found.__dict__ if name in _BY_SPACE]:
+                del found.__dict__[name]
+        return found
+
+    def _model(
+        self,
+        wiring: Wiring,
+        tables: Mapping[str, Tables],
+        down: Iterable[PortId],
+        before: Model | None = None,
+    ) -> Model:
+        macs = [*self.addresses.router_macs.values(), *(host.mac for host in self.addresses.hosts.values())]
+        return Model(wiring, tables, down, self._asked, macs, before)
 
     def destinations(self, *things: IPv6Address | IPv6Network) -> Bits:
         """Destinations in some prefixes."""
@@ -134,6 +158,10 @@ class Ground:
             if effective is None or effective < WORLD:
                 found |= self.space.scope(scope)
         return found
+
+
+_BY_SPACE = frozenset(name for name, value in vars(Ground).items() if isinstance(value, cached_property))
+"""What depends on the atoms."""
 
 
 def _asked(topology: Topology, addresses: AddressPlan) -> Iterator[Prefix]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from controller.plan.facts import PortId
 from controller.plan.rules import Prefix, Tables
@@ -110,13 +109,40 @@ def prove(
     failures: bool = True,
 ) -> Proof:
     """Prove a policy of tables. `foreign` is what could not be read of them. Raises UndecidableError."""
-    for switch, texts in (foreign or {}).items():
-        for text in texts:
-            raise UndecidableError(f"{switch}: {text}")
-    missing = [switch for switch in topology.switches if switch not in tables]
-    if missing:
-        raise UndecidableError(f"{missing[0]}: its tables are not known")
-    return _Proving(topology, tables, down, expected, policy).prove(failures)
+    prover = Prover(topology, policy)
+    return prover.prove(tables, foreign=foreign, down=down, expected=expected, failures=failures)
+
+
+class Prover:
+    """Proves again and again; of switches that hold the same tables as before nothing is found out anew."""
+
+    def __init__(self, topology: Topology, policy: Policy = DEFAULT) -> None:
+        self._topology = topology
+        self._policy = policy
+        self._ground: Ground | None = None
+
+    def prove(
+        self,
+        tables: Mapping[str, Tables],
+        *,
+        foreign: Mapping[str, Sequence[str]] | None = None,
+        down: Iterable[PortId] = (),
+        expected: Expected | None = None,
+        failures: bool = True,
+    ) -> Proof:
+        """As `prove` does."""
+        for switch, texts in (foreign or {}).items():
+            for text in texts:
+                raise UndecidableError(f"{switch}: {text}")
+        missing = [switch for switch in self._topology.switches if switch not in tables]
+        if missing:
+            raise UndecidableError(f"{missing[0]}: its tables are not known")
+        if self._ground is None:
+            asked = [Prefix.of(network) for rule in self._policy.rules for network in rule.destinations]
+            self._ground = Ground(self._topology, tables, down, expected, asked)
+        else:
+            self._ground = self._ground.renewed(tables, down, expected)
+        return _Proving(self._ground, self._policy).prove(failures)
 
 
 @dataclass
@@ -129,10 +155,9 @@ class _Case:
 
 @dataclass
 class _Proving:
-    topology: Topology
-    tables: Mapping[str, Tables]
-    down: Iterable[PortId]
-    expected: Expected | None
+    """One proof under way."""
+
+    ground: Ground
     policy: Policy
     found: dict[str, dict[tuple[str, str], tuple[Finding, Check | None, tuple[Place, ...]]]] = field(
         default_factory=dict
@@ -142,11 +167,15 @@ class _Proving:
     unprotected: int = 0
     circling: int = 0
 
-    @cached_property
-    def ground(self) -> Ground:
-        """The model."""
-        asked = [Prefix.of(network) for rule in self.policy.rules for network in rule.destinations]
-        return Ground(self.topology, self.tables, self.down, self.expected, asked)
+    @property
+    def topology(self) -> Topology:
+        """The network."""
+        return self.ground.topology
+
+    @property
+    def tables(self) -> Mapping[str, Tables]:
+        """What its switches hold."""
+        return self.ground.model.tables
 
     def prove(self, with_failures: bool) -> Proof:
         """Do all of it."""

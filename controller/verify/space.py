@@ -93,13 +93,16 @@ Region = tuple[Flavour, Bits]
 
 
 class Space:
-    """The atoms of all fields for the tables of a network. `prefixes` are addresses that somebody will ask
-    about besides."""
+    """The atoms of all fields for the tables of a network. `prefixes` and `macs` are addresses that somebody
+    will ask about besides."""
 
-    def __init__(self, tables: Iterable[Tables], prefixes: Iterable[Prefix] = ()) -> None:
+    def __init__(
+        self, tables: Iterable[Tables], prefixes: Iterable[Prefix] = (), macs: Iterable[str] = ()
+    ) -> None:
         seen = _Seen()
         for content in tables:
             seen.take(content)
+        seen.macs.update(macs)
         asked = set(prefixes)
         self.dst = Intervals(seen.destinations | asked)
         self.src = Intervals(seen.sources | asked)
@@ -128,6 +131,23 @@ class Space:
             )
         )
         self._conditions: dict[Match, Condition] = {}
+
+    def knows(self, tables: Tables) -> bool:
+        """Whether the atoms are fine enough for these tables too."""
+        seen = _Seen()
+        seen.take(tables)
+        return (
+            all(map(self.src.knows, seen.sources))
+            and all(map(self.dst.knows, seen.destinations))
+            and self.classes.names(seen.classes)
+            and self.marks.names(seen.marks)
+            and all(frozenset({bit}) in self.too_big.atoms for bit in seen.bits)
+            and self.tags.names(Tag(number) for number in seen.tags - {ANY_TAG})
+            and self.macs.names(seen.macs)
+            and self.uppers.names(_uppers(seen))
+            and self.hop_limits.names(seen.hop_limits)
+            and self.sizes.names(size + 1 for size in seen.sizes)
+        )
 
     @cached_property
     def fresh(self) -> Flavour:

@@ -62,28 +62,50 @@ class Wiring:
 
 
 class Model:
-    """The tables of all switches, compiled, and the links between them. `down` are ports that are down."""
+    """The tables of all switches, compiled, and the links between them. `down` are ports that are down.
+
+    What has been found out about `before`, a model of the same network, is taken from it for switches that
+    hold the same tables.
+    """
 
     def __init__(
         self,
-        topology: Topology,
+        wiring: Wiring,
         tables: Mapping[str, Tables],
         down: Iterable[PortId] = (),
         prefixes: Iterable[Prefix] = (),
+        macs: Iterable[str] = (),
+        before: Model | None = None,
     ) -> None:
-        self.topology = topology
         self.tables = tables
-        self.wiring = Wiring(topology)
-        self.down = self.wiring.closed(down)
-        self.space = Space(tables.values(), prefixes)
-        self.zone_owners = zone_owners(tables)
-        own: dict[str, dict[int, int]] = {}
-        for zone, port in self.zone_owners.items():
-            own.setdefault(port.switch, {})[port.number] = zone
-        self.switches = {
-            switch: SwitchModel(self.space, switch, content, own.get(switch, {}))
-            for switch, content in tables.items()
+        self.wiring = wiring
+        self.down = wiring.closed(down)
+        old = before.tables if before is not None else {}
+        self._changed = [switch for switch, content in tables.items() if old.get(switch) != content]
+        self.space: Space
+        if before is not None and all(before.space.knows(tables[switch]) for switch in self._changed):
+            self.space = before.space
+        else:
+            self.space, before = Space(tables.values(), prefixes, macs), None
+        self._renew(before)
+
+    def _renew(self, before: Model | None) -> None:
+        """Compile what is not known yet."""
+        self._tracking: dict[str, dict[int, int]] = {} if before is None else dict(before._tracking)
+        self._sources: dict[str, frozenset[Prefix]] = {} if before is None else dict(before._sources)
+        for switch in self.tables if before is None else self._changed:
+            self._tracking[switch] = _zones(self.tables[switch])
+            self._sources[switch] = self._told_apart(switch)
+        self.zone_owners = {
+            zone: PortId(switch, number)
+            for switch, zones in self._tracking.items()
+            for number, zone in zones.items()
         }
+        self.switches: dict[str, SwitchModel] = {} if before is None else dict(before.switches)
+        for switch in self.tables if before is None else self._changed:
+            self.switches[switch] = SwitchModel(
+                self.space, switch, self.tables[switch], self._tracking[switch]
+            )
         self._kinds = self._source_kinds()
         self._same_kind: dict[Bits, Bits] = {}
 
@@ -137,29 +159,30 @@ class Model:
             self._same_kind[sources] = same
         return (*forgotten[: Field.SRC], same)
 
+    def _told_apart(self, switch: str) -> frozenset[Prefix]:
+        """The sources that rules of a switch name for packets that come from another."""
+        return frozenset(
+            rule.match.ipv6_src
+            for rule in self.tables[switch].rules.values()
+            if rule.match.ipv6_src is not None
+            and (rule.match.in_port is None or self.wiring.is_backbone(PortId(switch, rule.match.in_port)))
+        )
+
     def _source_kinds(self) -> list[Bits]:
         """The sets of sources that no rule for packets between switches tells apart."""
-        named: dict[Prefix, None] = {}
-        for switch, content in self.tables.items():
-            for rule in content.rules.values():
-                source, in_port = rule.match.ipv6_src, rule.match.in_port
-                if source is not None and (
-                    in_port is None or self.wiring.is_backbone(PortId(switch, in_port))
-                ):
-                    named[source] = None
         kinds = [self.space.src.all]
-        for bits in map(self.space.src.of, named):
+        for prefix in sorted(frozenset[Prefix]().union(*self._sources.values())):
+            bits = self.space.src.of(prefix)
             parts = (part for kind in kinds for part in (kind & bits, kind & ~bits))
             kinds = [part for part in parts if part]
         return kinds
 
 
-def zone_owners(tables: Mapping[str, Tables]) -> dict[int, PortId]:
-    """The port that each connection tracking zone belongs to: what comes in by it is looked up there."""
+def _zones(tables: Tables) -> dict[int, int]:
+    """The connection tracking zone of each port: what comes in by it is looked up there."""
     return {
-        action.zone: PortId(switch, rule.match.in_port)
-        for switch, content in tables.items()
-        for rule in content.rules.values()
+        rule.match.in_port: action.zone
+        for rule in tables.rules.values()
         if rule.match.in_port is not None
         for action in rule.actions
         if isinstance(action, Track)
