@@ -44,13 +44,16 @@ class Ground:
         down: Iterable[PortId] = (),
         expected: Expected | None = None,
         prefixes: Iterable[Prefix] = (),
+        foreseen: Iterable[Tables] = (),
     ) -> None:
+        """`foreseen` are tables that the atoms are to be fine enough for, besides."""
         self.topology = topology
         self.addresses: AddressPlan = plan_addresses(topology)
         self.zones = Zones(topology)
         self.expected = expected or Expected()
         self.ports = {host: port_id(topology.access_port(host)) for host in topology.hosts}
         self._asked = (*_asked(topology, self.addresses), *prefixes)
+        self._foreseen = tuple(foreseen)
         self.model = self._model(Wiring(topology), tables, down)
         self.space = self.model.space
 
@@ -75,7 +78,7 @@ class Ground:
         before: Model | None = None,
     ) -> Model:
         macs = [*self.addresses.router_macs.values(), *(host.mac for host in self.addresses.hosts.values())]
-        return Model(wiring, tables, down, self._asked, macs, before)
+        return Model(wiring, tables, down, (self._asked, macs, self._foreseen), before)
 
     def destinations(self, *things: IPv6Address | IPv6Network) -> Bits:
         """Destinations in some prefixes."""

@@ -116,9 +116,11 @@ def prove(
 class Prover:
     """Proves again and again; of switches that hold the same tables as before nothing is found out anew."""
 
-    def __init__(self, topology: Topology, policy: Policy = DEFAULT) -> None:
+    def __init__(self, topology: Topology, policy: Policy = DEFAULT, foreseen: Iterable[Tables] = ()) -> None:
+        """`foreseen` are tables that switches will hold: what is found out does for them too."""
         self._topology = topology
         self._policy = policy
+        self._foreseen = tuple(foreseen)
         self._ground: Ground | None = None
 
     def prove(
@@ -129,8 +131,9 @@ class Prover:
         down: Iterable[PortId] = (),
         expected: Expected | None = None,
         failures: bool = True,
+        witnesses: bool = True,
     ) -> Proof:
-        """As `prove` does."""
+        """As `prove` does; without `witnesses` no packets are looked for."""
         for switch, texts in (foreign or {}).items():
             for text in texts:
                 raise UndecidableError(f"{switch}: {text}")
@@ -139,10 +142,10 @@ class Prover:
             raise UndecidableError(f"{missing[0]}: its tables are not known")
         if self._ground is None:
             asked = [Prefix.of(network) for rule in self._policy.rules for network in rule.destinations]
-            self._ground = Ground(self._topology, tables, down, expected, asked)
+            self._ground = Ground(self._topology, tables, down, expected, asked, self._foreseen)
         else:
             self._ground = self._ground.renewed(tables, down, expected)
-        return _Proving(self._ground, self._policy).prove(failures)
+        return _Proving(self._ground, self._policy, witnesses).prove(failures)
 
 
 @dataclass
@@ -159,6 +162,7 @@ class _Proving:
 
     ground: Ground
     policy: Policy
+    with_witnesses: bool
     found: dict[str, dict[tuple[str, str], tuple[Finding, Check | None, tuple[Place, ...]]]] = field(
         default_factory=dict
     )
@@ -382,6 +386,9 @@ class _Proving:
         claim, statement = BUILT_IN.get(name, ("", name))
         found = self.found.get(name, {})
         violations: list[Violation] = []
+        if not self.with_witnesses:
+            violations = [Violation(name, sentence, text, None) for sentence, text in found][:MAX_WITNESSES]
+            return Verdict(name, claim, statement, tuple(violations), len(found))
         searches: dict[str, Search] = {}
         failures = {failure.text: failure for failure in single_failures(self.topology)} if found else {}
         counted = 0

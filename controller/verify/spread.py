@@ -73,10 +73,10 @@ class Model:
         wiring: Wiring,
         tables: Mapping[str, Tables],
         down: Iterable[PortId] = (),
-        prefixes: Iterable[Prefix] = (),
-        macs: Iterable[str] = (),
+        besides: tuple[Iterable[Prefix], Iterable[str], Iterable[Tables]] = ((), (), ()),
         before: Model | None = None,
     ) -> None:
+        """`besides` are addresses, MACs and further tables that the atoms are to be fine enough for."""
         self.tables = tables
         self.wiring = wiring
         self.down = wiring.closed(down)
@@ -86,7 +86,8 @@ class Model:
         if before is not None and all(before.space.knows(tables[switch]) for switch in self._changed):
             self.space = before.space
         else:
-            self.space, before = Space(tables.values(), prefixes, macs), None
+            prefixes, macs, foreseen = besides
+            self.space, before = Space([*tables.values(), *foreseen], prefixes, macs), None
         self._renew(before)
 
     def _renew(self, before: Model | None) -> None:
