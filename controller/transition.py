@@ -77,7 +77,7 @@ def transition_stages(
     if not mended and not moved:
         return [changed]
     tagged = plan(_tagged(facts, old_choices), plain_choices={}) if moved else None
-    return stages(held, tables, _ranks(facts, mended), tagged)
+    return stages(held, tables, _ranks(facts, mended), tagged, _returning(before, facts))
 
 
 def _tagged(facts: Facts, old_choices: Mapping[str, str]) -> Facts:
@@ -91,6 +91,31 @@ def _tagged(facts: Facts, old_choices: Mapping[str, str]) -> Facts:
             bound.setdefault(user, Bound(user, new_choices[switch]))
     pins = {Pin(switch, edge) for switch, edge in old_choices.items()} | facts.pins
     return replace(facts, bound=frozenset(bound.values()), pins=frozenset(pins))
+
+
+def _returning(before: Facts, facts: Facts) -> frozenset[str]:
+    """The switches that were cut off from most of the others, and are no more."""
+    parts = _parts(before)
+    main = max(parts, key=len)
+    back = next(part for part in _parts(facts) if main & part)
+    return frozenset[str]().union(*(part & back for part in parts if part is not main))
+
+
+def _parts(facts: Facts) -> list[frozenset[str]]:
+    """The switches in sets of those that reach each other, in the order of the topology."""
+    topology, parts = facts.topology, list[frozenset[str]]()
+    for start in topology.switches:
+        if any(start in part for part in parts):
+            continue
+        part, waiting = {start}, [start]
+        while waiting:
+            for port in topology.ports[waiting.pop()]:
+                is_link = port.link.name not in facts.down_links and topology.role(port.peer).is_switch
+                if is_link and port.peer not in part:
+                    part.add(port.peer)
+                    waiting.append(port.peer)
+        parts.append(frozenset(part))
+    return parts
 
 
 def _ranks(facts: Facts, mended: frozenset[str]) -> dict[str, int]:

@@ -3,6 +3,8 @@
 Bad news (something is down) goes to all switches at once: packets are being lost already. Good news can
 wait, so it goes in stages; in each, every packet meets tables that work together:
 
+0. Switches that come back to the others get all that is new: nobody sends to them yet, and what is sent to
+   their hosts later on is answered from there.
 1. What carries nothing yet is added: tagged paths, and branches of trees for the new way in.
 2. Where the edge for new connections changes, every access switch tags what users send to the service
    for the edge it belongs to: nothing depends on the plain route any more.
@@ -13,7 +15,7 @@ wait, so it goes in stages; in each, every packet meets tables that work togethe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from controller.plan.pipeline import Origin, TableId
 from controller.plan.rules import Group, Rule, RuleKey, Tables, ToGroup
@@ -27,16 +29,20 @@ def stages(
     new: Mapping[str, Tables],
     rank: Mapping[str, int],
     tagged: Mapping[str, Tables] | None = None,
+    returning: Collection[str] = (),
 ) -> list[Stage]:
     """The stages that lead from `old` to `new`, without empty ones.
 
     `rank` says how far each switch is from what has come back; `tagged` are the new tables with every
-    packet to the service tagged, where the choice of an edge changes.
+    packet to the service tagged, where the choice of an edge changes; `returning` are switches that no other
+    could reach.
     """
     sequence: list[dict[str, Tables]] = []
     known = {switch: old.get(switch, Tables()) for switch in new}
     target = new if tagged is None else tagged
-    changing = {switch: added(known[switch], target[switch]) for switch in new}
+    complete = {switch: kept_trees(known[switch], target[switch]) for switch in returning}
+    sequence.append(known | complete)
+    changing = {switch: added(known[switch], target[switch]) for switch in new} | complete
     sequence.append(dict(changing))
     if tagged is not None:
         changing = {switch: with_table(changing[switch], tagged[switch], TableId.FLOW) for switch in new}

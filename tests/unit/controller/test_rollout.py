@@ -55,6 +55,16 @@ def test_a_mended_link_is_taken_by_the_nearest_switches_first() -> None:
     assert {"a1", "d1"} & routes_change[0] or {"a1", "d1"} & routes_change[1]
 
 
+def test_switches_that_come_back_to_the_others_are_brought_up_to_date_first() -> None:
+    """Once an edge behind them was sent to while nothing led back from there yet."""
+    lost = facts_of(TOPOLOGY, down_links=["a1-d1", "a1-d2"])
+    stages = transition_stages(plan(lost), plan(WHOLE), lost, WHOLE, False)
+    assert set(stages[0]) == {"a1"}
+    routes = {key for key, rule in plan(WHOLE)["a1"].rules.items() if rule.origin is Origin.ROUTE}
+    assert routes <= set(stages[0]["a1"].rules)
+    assert final(plan(lost), stages) == plan(WHOLE)  # type: ignore[arg-type]
+
+
 def test_while_the_choice_changes_every_user_packet_to_the_service_is_tagged() -> None:
     stages = transition_stages(plan(WHOLE), plan(DRAINED), WHOLE, DRAINED, False)
     assert len(stages) >= 4
