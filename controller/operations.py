@@ -102,6 +102,11 @@ class Operations:
                 "edges_accepting": list(facts.accepting),
                 "edges_alive": list(facts.alive),
                 "edges_drained": sorted(coordinator.state.edges.drained),
+                "bound": dict(sorted(facts.bound)),
+                "openings": [
+                    [str(opening.address), opening.protocol, opening.port]
+                    for opening in sorted(facts.openings)
+                ],
                 "members": {group: sorted(set(members[group])) for group in sorted(members)},
                 "hosts": hosts,
                 "synced": coordinator.is_synced,

@@ -40,22 +40,23 @@ def trace_row(facts: Facts, source: str, found: Trace) -> Row:
     answer = None
     if found.back is not None:
         (arrived,) = found.there.delivered
-        answer = _walk(facts, found.back, facts.topology.access_port(arrived.where).link.delay_ms)
+        answer = walk_row(facts, found.back, facts.topology.access_port(arrived.where).link.delay_ms)
     return {
-        "packet": _packet(facts, found.packet),
-        "there": _walk(facts, found.there, first.link.delay_ms),
+        "packet": packet_row(facts, found.packet),
+        "there": walk_row(facts, found.there, first.link.delay_ms),
         "back": answer,
     }
 
 
-def _walk(facts: Facts, walk: Walk, first_ms: float) -> Row:
+def walk_row(facts: Facts, walk: Walk, first_ms: float) -> Row:
+    """A walk; `first_ms` is the delay from the sending host to the first switch."""
     hops = [
         {
             "switch": hop.at.switch,
             "from": peer_of(facts, hop.at.switch, hop.at.number),
             "after": hop.parent,
             "delay_ms": _ms(first_ms + hop.delay_ms),
-            "packet": _packet(facts, hop.packet),
+            "packet": packet_row(facts, hop.packet),
             "met": [_event(facts, hop.at.switch, event) for event in hop.events],
         }
         for hop in walk.hops
@@ -72,7 +73,7 @@ def _end(facts: Facts, end: End, first_ms: float) -> Row:
         "origin": None if end.rule is None else origin_of(end.rule),
         "argument": None if end.rule is None else end.rule.argument,
         "delay_ms": _ms(first_ms + end.delay_ms),
-        "packet": _packet(facts, end.packet),
+        "packet": packet_row(facts, end.packet),
     }
 
 
@@ -94,7 +95,8 @@ def _event(facts: Facts, switch: str, event: Event) -> Row:
     raise TypeError(f"no event: {event!r}")
 
 
-def _packet(facts: Facts, packet: Packet) -> Row:
+def packet_row(facts: Facts, packet: Packet) -> Row:
+    """A packet; `edge` is the one that its outermost tag names."""
     return {
         "eth_src": packet.eth_src,
         "eth_dst": packet.eth_dst,
@@ -106,6 +108,7 @@ def _packet(facts: Facts, packet: Packet) -> Row:
         "icmpv6_type": packet.icmpv6_type,
         "hop_limit": packet.hop_limit,
         "frame_bytes": packet.frame_bytes,
+        "is_fragment": packet.is_fragment,
         "edge": edge_of_tag(facts, packet.tag),
     }
 

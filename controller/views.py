@@ -185,6 +185,7 @@ def rule_row(rule: Rule) -> Row:
         "match": str(rule.match),
         "actions": outcome or ["drop"],
         "origin": origin_of(rule),
+        "cookie": f"{rule.cookie:#x}",
         "argument": rule.argument,
         "meter": rule.meter,
     }

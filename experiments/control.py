@@ -17,14 +17,16 @@ class ControlError(RuntimeError):
 class Control:
     """One connection per request; the controller's answers are JSON objects."""
 
-    def __init__(self, path: Path) -> None:
-        """`path` is the Unix socket."""
+    def __init__(self, path: Path, timeout_s: float | None = None) -> None:
+        """`path` is the Unix socket; `timeout_s` is how long an answer may take, None for any time."""
         self._path = path
+        self._timeout_s = timeout_s
 
     def request(self, **message: Any) -> dict[str, Any]:
         """Send one request and return the answer. Raises ControlError."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(self._timeout_s)
                 connection.connect(str(self._path))
                 connection.sendall(json.dumps(message).encode() + b"\n")
                 with connection.makefile() as answers:

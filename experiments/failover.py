@@ -40,6 +40,7 @@ def scenarios(options: Options) -> list[Scenario]:
         workload=_steady(topology, users),
         faults=(Cut(switch, edge, at_s=CUT_S, mend_s=MEND_S),),
         windows=edge_windows(edge, users),
+        record_tables=True,
     )
     active = tuple(other for other in topology.of_role(Role.EDGE) if other not in options.off)
     choice = choose(topology, active)
@@ -52,6 +53,7 @@ def scenarios(options: Options) -> list[Scenario]:
         off=(*options.off, *choice.off),
         kill=(),
         windows=link_windows(choice),
+        record_tables=True,
     )
     return [near, far]
 

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments import flat, injection
+from experiments import flat, injection, lab_side
 from experiments.acts.context import Context
 from experiments.acts.window import play
 from experiments.clients import fetch_all, write_transfers
 from experiments.injection import injecting
-from experiments.scenario import Mode, Scenario, scenario_from_json
+from experiments.scenario import MOMENTS, Mode, Scenario, scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed, TestbedError
 from lab.counters import CounterSampler
 from lab.inside import progress
@@ -49,6 +49,7 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
         hosts = {name: testbed.net[name].namespace for name in plan.topology.hosts}
         sampler = CounterSampler(plan.topology, out / "links.csv", origin=began, namespaces=hosts)
         context = Context(testbed, out, work, began, sampler)
+        _keep_tables(testbed, out / MOMENTS["before"])
         windows: list[dict[str, Any]] = []
         if plan.mode is Mode.EDGE:
             with steps.step("rtt"):
@@ -76,7 +77,9 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
             progress(f"{plan.name}: {act.kind} ({number} of {len(plan.acts)})")
             with steps.step(f"act {number} {act.kind}"):
                 importlib.import_module(f"experiments.acts.{act.kind}").run(context, **act.arguments)
+        _keep_tables(testbed, out / MOMENTS["after"])
         sampler.close()
+        testbed.stop_recording()
         testbed.stop_captures()
         final = testbed.control.status()
     _write_facts(out, plan, steps, final, windows)
@@ -96,6 +99,12 @@ class Steps:
         began = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - began, 6)
+
+
+def _keep_tables(testbed: Testbed, path: Path) -> None:
+    """Save what the switches hold, and what is expected of it."""
+    answer = lab_side.snapshot(testbed, {})
+    path.write_text(json.dumps(answer["snapshot"] | {"controller": answer["controller"]}) + "\n")
 
 
 def _verify(testbed: Testbed, path: Path, began: float) -> None:

@@ -18,7 +18,7 @@ from experiments.testbed import Testbed
 from lab.inside import progress
 from lab.relay import Channel, answer_requests
 
-LIVE_COMMANDS = ("show", "trace", "drain", "undrain", "bind", "subscribe", "metrics")
+LIVE_COMMANDS = ("show", "trace", "drain", "undrain", "bind", "subscribe", "metrics", "verify")
 """The commands of `experiments.live`, which is imported when one is used."""
 
 

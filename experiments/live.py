@@ -3,26 +3,19 @@ words at the lab's own prompt (docs/operations.md)."""
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from experiments.asking import Ask, JsonOption, LabOption, ask_lab, print_json
 from experiments.preparation import UsageError
+from experiments.verification import verify
 from lab.jobs import LabError
-
-Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Has a request answered by the lab that is meant."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-LabOption = Annotated[
-    int | None, typer.Option("--lab", metavar="PID", help="Which lab, when several are up.")
-]
 InstalledOption = Annotated[
     bool, typer.Option("--installed", help="Ask the switches what they hold, instead of the newest plan.")
 ]
@@ -40,9 +33,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what the controller of a running lab knows and has planned."""
-    answer = _ask(context, lab, {"op": "show", "what": what, "switch": switch, "installed": installed})
+    answer = ask_lab(context, lab, {"op": "show", "what": what, "switch": switch, "installed": installed})
     if as_json:
-        _print_json(answer["rows"])
+        print_json(answer["rows"])
         return
     from experiments.live_tables import console, rows_table
 
@@ -76,9 +69,9 @@ def trace(
         "began_at": began_at,
         "installed": installed,
     }
-    answer = _ask(context, lab, {"op": "trace", **question})
+    answer = ask_lab(context, lab, {"op": "trace", **question})
     if as_json:
-        _print_json({name: answer[name] for name in ("packet", "there", "back")})
+        print_json({name: answer[name] for name in ("packet", "there", "back")})
         return
     from experiments.live_tables import console, trace_lines
 
@@ -92,7 +85,7 @@ def drain(
     context: typer.Context, edge: EdgeArgument, lab: LabOption = None, as_json: JsonOption = False
 ) -> None:
     """Give an edge no new connections; those it has stay."""
-    _ask(context, lab, {"op": "drain", "edge": edge})
+    ask_lab(context, lab, {"op": "drain", "edge": edge})
     _say(f"{edge} gets no new connections", as_json, {"edge": edge, "drained": True})
 
 
@@ -101,7 +94,7 @@ def undrain(
     context: typer.Context, edge: EdgeArgument, lab: LabOption = None, as_json: JsonOption = False
 ) -> None:
     """Give a drained edge new connections again."""
-    _ask(context, lab, {"op": "undrain", "edge": edge})
+    ask_lab(context, lab, {"op": "undrain", "edge": edge})
     _say(f"{edge} may get new connections", as_json, {"edge": edge, "drained": False})
 
 
@@ -115,7 +108,7 @@ def bind(
 ) -> None:
     """Send the new connections of a user to a certain edge, or to the nearest again."""
     chosen = None if edge == "nearest" else edge
-    _ask(context, lab, {"op": "bind", "user": user, "edge": chosen})
+    ask_lab(context, lab, {"op": "bind", "user": user, "edge": chosen})
     where = "the nearest edge" if chosen is None else chosen
     _say(f"new connections of {user} go to {where}", as_json, {"user": user, "edge": chosen})
 
@@ -137,7 +130,7 @@ def subscribe(
     if protocol not in ("tcp", "udp") or not (number.isdecimal() and 0 < int(number) < 65536):
         raise UsageError(f"{service!r} is no service to subscribe to; expected tcp/PORT or udp/PORT")
     request = {"op": "subscribe", "user": user, "protocol": protocol, "port": int(number)}
-    answer = _ask(context, lab, request | {"lifetime_s": lifetime_s, "nonce": nonce})
+    answer = ask_lab(context, lab, request | {"lifetime_s": lifetime_s, "nonce": nonce})
     open_to = "is closed" if lifetime_s == 0 else f"is open for {lifetime_s} s"
     _say(f"{user} {service} {open_to}", as_json, answer["result"])
 
@@ -145,19 +138,22 @@ def subscribe(
 @app.command()
 def metrics(context: typer.Context, lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Print the controller's metrics in the text format of Prometheus."""
-    text = _ask(context, lab, {"op": "metrics"})["text"]
+    text = ask_lab(context, lab, {"op": "metrics"})["text"]
     if not as_json:
         print(text, end="")
         return
     from prometheus_client.parser import text_string_to_metric_families
 
-    _print_json(
+    print_json(
         [
             {"name": sample.name, "labels": sample.labels, "value": sample.value}
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         ]
     )
+
+
+app.command()(verify)
 
 
 def run_at_prompt(command: str, line: str, ask: Ask) -> None:
@@ -172,27 +168,8 @@ def run_at_prompt(command: str, line: str, ask: Ask) -> None:
         print(error)
 
 
-def _ask(context: typer.Context, lab: int | None, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of the lab. Raises UsageError when the request makes no sense, LabError when it fails."""
-    if context.obj is not None:
-        answer = context.obj(request)
-    else:
-        from experiments.session import ask
-
-        answer = ask(lab, request)
-    if not answer.get("ok"):
-        text = str(answer.get("error") or "the lab gave no reason")
-        raise UsageError(text) if answer.get("usage") else LabError(text)
-    return dict(answer)
-
-
 def _say(text: str, as_json: bool, result: Mapping[str, Any]) -> None:
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         print(text)
-
-
-def _print_json(data: Any) -> None:
-    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
-    print()

@@ -49,19 +49,20 @@ def rows_table(what: str, rows: Sequence[Row]) -> Table:
 def trace_lines(source: str, target: str, answer: Row) -> Iterator[str]:
     """A trace in lines with rich markup: every hop with what the packet met there, every end."""
     packet = answer["packet"]
-    yield f"[bold]{escape(source)} to {escape(target)}[/bold]  {escape(_packet(packet))}"
-    yield from _walk_lines(source, answer["there"])
+    yield f"[bold]{escape(source)} to {escape(target)}[/bold]  {escape(packet_text(packet))}"
+    yield from walk_lines(source, answer["there"])
     back = answer["back"]
     if back is None:
         return
     yield "[bold]and back[/bold]"
-    yield from _walk_lines(answer["there"]["ends"][0]["where"], back)
+    yield from walk_lines(answer["there"]["ends"][0]["where"], back)
     ends = [walk["ends"][0] for walk in (answer["there"], back)]
     if all(end["fate"] == "delivered" for end in ends):
         yield f"propagation, both ways: {sum(end['delay_ms'] for end in ends):.3f} ms"
 
 
-def _walk_lines(sender: str, walk: Row) -> Iterator[str]:
+def walk_lines(sender: str, walk: Row, *, with_cookies: bool = False) -> Iterator[str]:
+    """The hops of a walk with what the packet met at each, and how its copies ended."""
     for place, hop in enumerate(walk["hops"]):
         tag = "" if hop["packet"]["edge"] is None else f", tagged for {hop['packet']['edge']}"
         yield (
@@ -69,7 +70,7 @@ def _walk_lines(sender: str, walk: Row) -> Iterator[str]:
             f"{hop['delay_ms']:.3f} ms, hop limit {hop['packet']['hop_limit']}{tag}"
         )
         for met in hop["met"]:
-            yield f"    {escape(_met(met))}"
+            yield f"    {escape(_met(met, with_cookies))}"
         for end in walk["ends"]:
             if end["after"] == place:
                 yield f"  [{_COLOURS.get(end['fate'], 'red')}]{escape(_end(end))}[/]"
@@ -80,12 +81,13 @@ def _walk_lines(sender: str, walk: Row) -> Iterator[str]:
 _COLOURS = {"delivered": "green", "punted": "yellow"}
 
 
-def _met(met: Row) -> str:
+def _met(met: Row, with_cookies: bool) -> str:
     match met["kind"]:
         case "rule":
             rivals = f"  ({len(met['rivals'])} other rule(s) of this priority match)" if met["rivals"] else ""
             rule = f"{met['priority']:4} {met['match']} -> {' '.join(met['actions'])} [{met['origin']}]"
-            return f"{met['table']:9} {rule}{rivals}"
+            cookie = f"  cookie {met['cookie']}" if with_cookies else ""
+            return f"{met['table']:9} {rule}{cookie}{rivals}"
         case "miss":
             return f"{met['table']:9}    - no rule"
         case "group":
@@ -109,10 +111,13 @@ def _end(end: Row) -> str:
     return f"{end['fate']} at {end['where']}: {end['reason']}"
 
 
-def _packet(packet: Row) -> str:
+def packet_text(packet: Row) -> str:
+    """A packet in a line."""
     protocol = _PROTOCOLS.get(packet["protocol"], f"protocol {packet['protocol']}")
-    port = "" if packet["port_dst"] is None else f" port {packet['port_dst']}"
-    return f"{packet['src']} -> {packet['dst']} {protocol}{port}, frame of {packet['frame_bytes']} bytes"
+    more = "" if packet["port_dst"] is None else f" port {packet['port_dst']}"
+    more += " type " + str(packet["icmpv6_type"]) if packet["icmpv6_type"] is not None else ""
+    more += ", a fragment" if packet["is_fragment"] else ""
+    return f"{packet['src']} -> {packet['dst']} {protocol}{more}, frame of {packet['frame_bytes']} bytes"
 
 
 def _cell(value: Any) -> str:

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from experiments.attack.records import AttackRow
 from experiments.figure import Figure
 from experiments.loads import content_bytes
+from experiments.proof_view import figure_lines, violation_lines
 from experiments.records import ScenarioRecords
 from experiments.style import scenario_name
 from experiments.summary import Summary
 from experiments.table import baseline, measured, number, verdict
+from experiments.table_proofs import TableProof
 from topologies.spec import Topology
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -75,11 +79,54 @@ def write_report(
             (figure, inline_svg(run_dir / "plots" / f"{figure.name}.svg", figure)) for figure in figures
         ],
         attacks=attack_families(scenarios),
+        proofs=invariant_rows(summary),
+        moments=[(proof.scenario, proof.moment) for proof in summary.proved.proofs],
+        proof_sizes=[
+            (proof, tuple(figure_lines(proof.proof)), violation_texts(proof))
+            for proof in summary.proved.proofs
+        ],
+        histories=summary.proved.histories,
         raw_files=raw_files(run_dir),
     )
     path = run_dir / "report.html"
     path.write_text(html, encoding="utf-8")
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class InvariantRow:
+    """An invariant, what became of it in each proof (the number of violations), and what was measured of the
+    same claim."""
+
+    claim: str
+    name: str
+    statement: str
+    counts: tuple[int, ...]
+    measured: tuple[str, ...]
+
+
+def invariant_rows(summary: Summary) -> list[InvariantRow]:
+    """The proofs of a run side by side: a row for each invariant, a column for each proof."""
+    proofs = summary.proved.proofs
+    rows = []
+    for place, entry in enumerate(proofs[0].proof["invariants"] if proofs else ()):
+        told = tuple(
+            f"{claim.statement}: {measured(claim)}"
+            for claim in summary.claims
+            if entry["claim"] and claim.id == entry["claim"]
+        )
+        counts = tuple(proof.proof["invariants"][place]["count"] for proof in proofs)
+        rows.append(InvariantRow(entry["claim"], entry["name"], entry["statement"], counts, told))
+    return rows
+
+
+def violation_texts(proof: TableProof) -> list[str]:
+    """The violations of a proof, each as the lines of `nearcast verify`."""
+    return [
+        "\n".join(Text.from_markup(line).plain for line in violation_lines(entry["name"], violation))
+        for entry in proof.proof["invariants"]
+        for violation in entry["violations"]
+    ]
 
 
 def attack_families(scenarios: Mapping[str, ScenarioRecords]) -> list[tuple[str, list[AttackRow]]]:

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from controller.openflow.channel import ChannelError
+from controller.openflow.unixctl import UnixctlError
+from experiments import lab_side
 from experiments.control import ControlError
 from experiments.testbed import Testbed
 from lab.jobs import CHECKOUT
@@ -34,9 +37,16 @@ class Requests:
         try:
             if request.get("op") == "subscribe":
                 return _subscribe(testbed, request)
-            return testbed.control.request(**request)
-        except (ControlError, OSError, subprocess.SubprocessError) as error:
-            return failed(" ".join(str(error).split()))
+            own = lab_side.HANDLERS.get(str(request.get("op")))
+            return own(testbed, request) if own is not None else testbed.control.request(**request)
+        except ValueError as error:
+            return failed(_one_line(error), usage=True)
+        except (ControlError, ChannelError, UnixctlError, OSError, subprocess.SubprocessError) as error:
+            return failed(_one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _subscribe(testbed: Testbed, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,12 @@ DNS_TTL_S = 60
 """How long resolvers may keep the service's record: what a fail-over by DNS would have to wait for."""
 
 
+MOMENTS: Mapping[str, str] = {"before": "tables-before.json", "after": "tables-after.json"}
+"""What the switches held before anything was measured and after everything: files for `nearcast verify`."""
+RECORDING = "tables.jsonl"
+"""Every change of what they held, where it was recorded."""
+
+
 class Mode(StrEnum):
     """How content reaches users."""
 
@@ -56,6 +62,7 @@ class Scenario:
 
     `capacity` is the number of requests at once that an edge is made for; `long_file_bytes` adds a file
     `long.bin` of that size to the site; `capture_hosts` captures multicast at every host, not only at users.
+    `record_tables` writes down every change of the switches' tables, from before the controller starts.
     `controller_python` is the interpreter of the controller where it is not this one: ryu, not os-ken.
     """
 
@@ -75,6 +82,7 @@ class Scenario:
     capacity: int = 1000
     long_file_bytes: int = 0
     capture_hosts: bool = False
+    record_tables: bool = False
     temporary: TemporaryAddresses | None = None
     controller_python: str | None = None
 

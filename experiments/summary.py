@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from experiments.claims.catalogue import claims_of
 from experiments.claims.model import Claim, Evidence
+from experiments.claims.tables import proved
 from experiments.receipt import Receipt, make_receipt
 from experiments.records import ScenarioRecords, load_run
+from experiments.table_proofs import Proved, prove_run
 from topologies.spec import Topology
 
 FILE_NAME = "summary.json"
@@ -19,13 +21,14 @@ FILE_NAME = "summary.json"
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of a run (docs/results.md)."""
+    """The result of a run (docs/results.md). What was `proved` is in its claims, and in the report."""
 
     experiment: str
     topology: str
     seed: int
     claims: tuple[Claim, ...]
     receipt: Receipt
+    proved: Proved = field(default_factory=Proved)
 
     @property
     def holds(self) -> bool:
@@ -64,12 +67,13 @@ def summarise(
 ) -> Summary:
     """The claims and the receipt of a run; claims of a suspect run do not hold."""
     receipt = make_receipt(scenarios, context, seed=seed)
+    found = prove_run(scenarios)
     evidence = Evidence(topology, scenarios, tuple(context.get("off", ())))
-    claims = claims_of(experiment, evidence)
+    claims = [*claims_of(experiment, evidence), *proved(found)]
     if receipt.suspect:
         note = "the run is suspect, see its receipt"
         claims = [replace(claim, holds=False, notes=(*claim.notes, note)) for claim in claims]
-    return Summary(experiment, topology.name, seed, tuple(claims), receipt)
+    return Summary(experiment, topology.name, seed, tuple(claims), receipt, found)
 
 
 def analyse(

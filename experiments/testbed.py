@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import Any
 
 from controller.openflow.snapshot import Snapshot, read_snapshot
+from experiments import conntrack
 from experiments.control import Control
 from experiments.hosts import host_words
-from experiments.scenario import DNS_TTL_S, Mode, Scenario
+from experiments.scenario import DNS_TTL_S, RECORDING, Mode, Scenario
 from lab.bpf import INBOUND, MULTICAST
 from lab.captures import CaptureProcess, CaptureSet
 from lab.openvswitch import OpenVSwitch
@@ -38,24 +39,12 @@ CONTROLLER_PORT = 6653
 KILL_AFTER_S = 0.5
 OVS_SETTLE_S = 15
 """Open vSwitch started in the first seconds after boot sees no CPU and starts no handler threads."""
+RECORDER_TIMEOUT_S = 10
 _WARM_MODULES = (
     "controller.__main__", "edge_node.__main__", "origin.__main__", "os_ken.base.app_manager",
     "os_ken.controller.ofp_handler", "raptorq", "cryptography.hazmat.primitives.asymmetric.ed25519",
     "uvicorn", "uvicorn.protocols.http.httptools_impl", "dnslib",
 )  # fmt: skip
-CONNTRACK_TIMERS_S = {
-    "tcp_timeout_established": 7440,
-    "tcp_timeout_syn_sent": 240,
-    "tcp_timeout_syn_recv": 240,
-    "tcp_timeout_fin_wait": 240,
-    "tcp_timeout_close_wait": 240,
-    "tcp_timeout_last_ack": 240,
-    "tcp_timeout_time_wait": 240,
-    "udp_timeout": 300,
-    "udp_timeout_stream": 300,
-    "icmpv6_timeout": 60,
-}
-"""RFC 6092: REC-35 and REC-36 (2 h 4 min, 4 min for TCP), REC-14 (5 min for UDP, the recommended default)."""
 _MS_BIND = 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -85,6 +74,7 @@ class Testbed:
         self.controller: LabProcess | None = None
         self.edges: dict[str, LabProcess] = {}
         self._captures: CaptureProcess | None = None
+        self._recorder: LabProcess | None = None
         self._control_namespace: NetworkNamespace | None = None
         if scenario.mode is Mode.CENTRAL:
             self.active_edges: tuple[str, ...] = ()
@@ -147,9 +137,11 @@ class Testbed:
             self.net.controllers = {
                 switch: f"tcp:[{address}]:{CONTROLLER_PORT}" for switch, address in addresses.items()
             }
-        for timer, seconds in CONNTRACK_TIMERS_S.items():
-            Path(f"/proc/sys/net/netfilter/nf_conntrack_{timer}").write_text(str(seconds))
+        for setting, value in conntrack.settings(self.topology).items():
+            Path(f"/proc/sys/net/netfilter/nf_conntrack_{setting}").write_text(str(value))
         self.net.build()
+        if self.scenario.record_tables:
+            self._start_recording()
         self._choose_addresses()
         _bind_resolver(self.work, self._dns_address())
 
@@ -168,6 +160,29 @@ class Testbed:
             interface = self.topology.ports[user][0].interface
             for setting, value in settings.items():
                 self.net[user].namespace.sysctl(f"net.ipv6.conf.{interface}.{setting}", value)
+
+    def _start_recording(self) -> None:
+        """Write down all that the switches hold, from before the controller's first word."""
+        topology = self.work / "topology.json"
+        topology.write_text(json.dumps(to_json(self.topology)))
+        words = ["--sockets", str(self.openvswitch.folder), "--topology", str(topology)]
+        words += ["--out", str(self.raw / RECORDING)]
+        self._recorder = self.processes.start_module("recorder", "controller.openflow.recorder", words)
+        deadline_s = time.monotonic() + RECORDER_TIMEOUT_S
+        while not (self.raw / RECORDING).exists():
+            self._recorder.check_running()
+            if time.monotonic() > deadline_s:
+                raise TestbedError(f"the recorder of tables has not begun: {self._recorder.last_lines(1)}")
+            time.sleep(0.01)
+
+    def stop_recording(self) -> None:
+        """End the recording of tables, if there is one. Raises TestbedError when it is not whole."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            self.processes.forget(recorder)
+            recorder.send_signal(signal.SIGTERM)
+            if recorder.wait() != 0:
+                raise TestbedError(f"the recording of tables is not whole: {recorder.last_lines(1)}")
 
     def _start_controller(self) -> None:
         """The controller; when it has programmed every switch, hosts are plugged in."""

@@ -44,9 +44,10 @@ class Tree:
         return self.lines.get(path, 1)
 
 
-def parse(text: str) -> Tree:
-    """Read one YAML document. Every mistake is a problem of the tree; this raises nothing."""
-    reader = _Reader()
+def parse(text: str, kind: str = "topology") -> Tree:
+    """Read one YAML document; `kind` is what problems call it. Every mistake is a problem of the tree; this
+    raises nothing."""
+    reader = _Reader(kind)
     try:
         data = reader.document(yaml.parse(text, Loader=yaml.SafeLoader))
     except yaml.reader.ReaderError as error:
@@ -74,6 +75,7 @@ def _untagged(event: Any) -> Any:
 
 @dataclass
 class _Reader:
+    kind: str
     lines: dict[Path, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -92,7 +94,7 @@ class _Reader:
             if isinstance(event, events.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self.report(line, (), "a second document begins; expected one topology in a file")
+                    self.report(line, (), f"a second document begins; expected one {self.kind} in a file")
                     raise _Stop
                 data = self.value(next(stream), stream, ())
         return data
@@ -101,7 +103,7 @@ class _Reader:
         line = event.start_mark.line + 1
         self.lines.setdefault(path, line)
         if len(path) > MAX_DEPTH:
-            self.report(line, path[:1], f"nested more than {MAX_DEPTH} levels deep; expected a topology")
+            self.report(line, path[:1], f"nested more than {MAX_DEPTH} levels deep; expected a {self.kind}")
             raise _Stop
         if isinstance(event, events.AliasEvent):
             self.report(line, path, f"*{event.anchor} is an alias; expected the value itself (see `layers`)")

@@ -171,6 +171,7 @@ _BYTES = {
     (_BASIC, encode.IPV6_DST): 16,
     (_BASIC, encode.ICMPV6_TYPE): 1,
     (_NICIRA_FIELD, encode.NX_REG0): 4,
+    (_NICIRA_FIELD, encode.NX_IP_FRAG): 1,
     (_NICIRA_FIELD, encode.NX_TTL): 1,
     (_NICIRA_FIELD, encode.NX_CT_STATE): 4,
     (_NICIRA_FIELD, encode.NX_CT_MARK): 4,
@@ -218,6 +219,8 @@ def _field(class_: int, number: int, value: bytes, mask: bytes) -> tuple[str, An
             return "ipv6_dst", _prefix(integer, mask)
         case (1, encode.NX_REG0) if integer == masked and integer.bit_count() == 1:
             return "too_big", integer.bit_length() - 1
+        case (1, encode.NX_IP_FRAG) if masked == encode.ANY_FRAGMENT and integer in (0, masked):
+            return "is_fragment", bool(integer)
         case (1, encode.NX_CT_STATE) if (integer, masked) in _CT_STATES:
             return "ct_state", _CT_STATES[integer, masked]
     raise NotOursError(f"mask or value of match field {number} of class {class_:#06x}")

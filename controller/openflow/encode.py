@@ -60,8 +60,10 @@ WHOLE_PACKET = 0xFFFF
 _BASIC, _NICIRA_FIELD, _NICIRA = 0x8000, 0x0001, 0x0000_2320
 IN_PORT, METADATA, ETH_DST, ETH_SRC, ETH_TYPE, VLAN_VID, IP_PROTO = 0, 2, 3, 4, 5, 6, 10
 TCP_DST, UDP_DST, IPV6_SRC, IPV6_DST, ICMPV6_TYPE = 14, 16, 26, 27, 29
-NX_REG0, NX_TTL, NX_CT_STATE, NX_CT_MARK = 0, 29, 105, 107
+NX_REG0, NX_IP_FRAG, NX_TTL, NX_CT_STATE, NX_CT_MARK = 0, 26, 29, 105, 107
 VLAN_PRESENT = 0x1000
+ANY_FRAGMENT = 1
+"""The bit of NX_IP_FRAG that first and later fragments have."""
 CLASS_MASK = 0xFF
 GROUP_TYPES = {GroupKind.ALL: 0, GroupKind.FAST_FAILOVER: 3}
 _NEW, _ESTABLISHED, _RELATED, _INVALID, _TRACKED = 0x01, 0x02, 0x04, 0x10, 0x20
@@ -254,6 +256,9 @@ def _extensions(match: Match) -> list[bytes]:
         parts.append(_oxm(_NICIRA_FIELD, NX_REG0, bit, bit))
     if match.hop_limit is not None:
         parts.append(_oxm(_NICIRA_FIELD, NX_TTL, bytes((match.hop_limit,))))
+    if match.is_fragment is not None:
+        is_set = bytes((ANY_FRAGMENT * match.is_fragment,))
+        parts.append(_oxm(_NICIRA_FIELD, NX_IP_FRAG, is_set, bytes((ANY_FRAGMENT,))))
     if match.ct_state is not None:
         bits, mask = CT_STATES[match.ct_state]
         parts.append(_oxm(_NICIRA_FIELD, NX_CT_STATE, struct.pack("!I", bits), struct.pack("!I", mask)))

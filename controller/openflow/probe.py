@@ -65,14 +65,16 @@ def trace_arguments(
     return (*options, bridge, f"in_port={port}{tracked}", data.hex())
 
 
-def frame_of(packet: Packet, *, has_hop_by_hop: bool = False, is_first_fragment: bool = False) -> bytes:
-    """A frame with the fields of the packet and zeros for the rest, checksums too. One of protocol FRAGMENT
-    is a fragment but the first. Raises ValueError for a protocol that no frame can have, and for a frame too
-    short for its headers."""
+def frame_of(packet: Packet, *, has_hop_by_hop: bool = False) -> bytes:
+    """A frame with the fields of the packet and zeros for the rest, checksums too. A fragment is the first
+    one, or one but the first where its protocol is FRAGMENT. Raises ValueError for a protocol that no frame
+    can have, and for a frame too short for its headers."""
     if packet.ip_proto in _PASSED_OVER:
         raise ValueError(f"protocol {packet.ip_proto} is an extension header, which no switch stops at")
+    if packet.ip_proto == FRAGMENT and not packet.is_fragment:
+        raise ValueError("what has the protocol of fragments is one")
     protocol, headers = packet.ip_proto, _upper_header(packet)
-    if is_first_fragment:
+    if packet.is_fragment and protocol != FRAGMENT:
         headers = _FRAGMENT_HEADER.pack(protocol, _MORE, 1) + headers
         protocol = FRAGMENT
     if has_hop_by_hop:

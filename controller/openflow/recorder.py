@@ -71,20 +71,36 @@ def load_recording(path: Path) -> tuple[Snapshot, list[TableEvent]]:
         with path.open() as file:
             lines = enumerate(file, 1)
             number, line = next(lines, (1, "null"))
-            snapshot = snapshot_from_json(json.loads(line))
-            replay = Replay(snapshot)
+            reader = RecordingReader(line)
             events: list[TableEvent] = []
             for number, line in lines:  # noqa: B007 (for the error message)
-                data = json.loads(line)
-                if _END in data:
-                    _check_end(replay.held, snapshot_from_json(data[_END]))
+                event = reader.read(line)
+                if event is None:
                     # A transaction without flows ends with a barrier, so that others may have overtaken it.
-                    return snapshot, sorted(events, key=lambda event: event.t_s)
-                events.append(replay.follow(_transaction_from_json(data)))
+                    return reader.snapshot, sorted(events, key=lambda event: event.t_s)
+                events.append(event)
     except (ValueError, TypeError, KeyError) as error:
         text = str(error) if isinstance(error, ValueError) else f"damaged ({type(error).__name__}: {error})"
         raise SnapshotError(f"{path}:{number}: {text}") from None
     raise SnapshotError(f"{path}:{number}: the recording does not end; see the recorder's log for why")
+
+
+class RecordingReader:
+    """Reads a recording line by line, while it is written or later."""
+
+    def __init__(self, line: str) -> None:
+        """The first line is the snapshot. Raises SnapshotError and other ValueErrors when it is damaged."""
+        self.snapshot = snapshot_from_json(json.loads(line))
+        self._replay = Replay(self.snapshot)
+
+    def read(self, line: str) -> TableEvent | None:
+        """What a further line tells; None for the last one. Raises SnapshotError when a switch held in the
+        end what it had not reported, ValueError, TypeError and KeyError for a damaged line."""
+        data = json.loads(line)
+        if _END in data:
+            _check_end(self._replay.held, snapshot_from_json(data[_END]))
+            return None
+        return self._replay.follow(_transaction_from_json(data))
 
 
 def states(snapshot: Snapshot, events: Iterable[TableEvent]) -> Iterator[State]:

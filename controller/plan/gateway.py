@@ -3,6 +3,8 @@
 The same memory keeps a connection at the edge where it began: its mark is the number of the edge. That is
 why an open gateway remembers too; it lets in what nobody has asked for, and remembers that as well.
 
+It also puts fragments together. Those of one user are limited, so that they leave room for the others'.
+
 A connection is NEW until a packet of each direction has been seen, so what is sent again before the first
 answer goes to the edge of now. An ICMPv6 error about a connection is RELATED and has its mark.
 """
@@ -10,10 +12,12 @@ answer goes to the edge of now. An ICMPv6 error about a connection is RELATED an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from controller.plan.anycast import edge_tag, kept_edges
 from controller.plan.facts import Binding, Facts, GatewayMode, Opening, PortId, port_id
+from controller.plan.meters import port_meter
 from controller.plan.pipeline import Origin, TableId
 from controller.plan.rules import Action, Commit, CtState, Match, Prefix, PushTag, Rule, Track
 from controller.plan.unicast import router_hop, zone_of
@@ -21,6 +25,7 @@ from topologies.spec import Role
 
 _KEPT, _SERVICE, _ANY, _UNKNOWN = 300, 200, 100, 10
 _OPENED, _KNOWN = 200, 100
+_FRAGMENTS = 200
 _BELONGING = (CtState.ESTABLISHED, CtState.RELATED)
 
 
@@ -65,6 +70,8 @@ def _outbound(port: int, zone: int, is_open: bool) -> tuple[Rule, ...]:
         return Rule(table, priority, match, Origin.GATEWAY, actions, goto=goto)
 
     rules = [rule(TableId.GATEWAY, _ANY, Match(in_port=port), Track(zone, TableId.FLOW))]
+    fragments, meter = Match(in_port=port, is_fragment=True), port_meter(port, Origin.FRAGMENT)
+    rules.append(replace(rules[0], priority=_FRAGMENTS, match=fragments, origin=Origin.FRAGMENT, meter=meter))
     rules += [rule(TableId.FLOW, _ANY, Match(in_port=port, ct_state=state)) for state in _BELONGING]
     rules.append(rule(TableId.FLOW, _ANY, Match(in_port=port, ct_state=CtState.NEW), Commit(zone)))
     if is_open:

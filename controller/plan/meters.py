@@ -1,7 +1,8 @@
-"""Limits on what switches hand to the controller, so that no host can starve the others (RFC 6583).
+"""Limits on what switches hand to the controller or keep, so that no host can starve the others (RFC 6583).
 
-Every host port has limits of its own for what it may ask; errors about forwarded packets are limited for
-each kind and switch (RFC 4443 section 2.4 (f)), so that a flood of one kind leaves the others alone.
+Every host port has limits of its own for what it may ask, and for fragments (RFC 8900 section 3.7); errors
+about forwarded packets are limited for each kind and switch (RFC 4443 section 2.4 (f)), so that a flood of
+one kind leaves the others alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ PORT_LIMITS: Mapping[Origin, tuple[int, int]] = {
     Origin.REQUEST: (20, 20),
     # Ten a second, and a few at once after a pause of Open vSwitch.
     Origin.HEALTH: (50, 20),
+    # The largest datagram is 54 fragments on the narrowest link.
+    Origin.FRAGMENT: (100, 100),
 }
 SWITCH_LIMITS: Mapping[Origin, tuple[int, int]] = {
     Origin.TIME_EXCEEDED: (100, 50),
@@ -45,14 +48,14 @@ def plan_meters(facts: Facts) -> Iterator[tuple[str, Meter]]:
         for origin, (rate_pps, burst_packets) in SWITCH_LIMITS.items():
             yield switch, Meter(ERROR_METER[origin], rate_pps, burst_packets)
         for port in facts.topology.ports[switch]:
-            for origin in asked_by(facts.topology.role(port.peer)):
+            for origin in limited(facts.topology.role(port.peer)):
                 rate_pps, burst_packets = PORT_LIMITS[origin]
                 yield switch, Meter(port_meter(port.number, origin), rate_pps, burst_packets)
 
 
-def asked_by(role: Role) -> tuple[Origin, ...]:
-    """What a host of this role may ask of its router; nothing for a switch."""
+def limited(role: Role) -> tuple[Origin, ...]:
+    """What is limited of a host of this role; nothing for a switch."""
     if role.is_switch:
         return ()
-    more = {Role.USER: (Origin.CLAIM,), Role.EDGE: (Origin.HEALTH,)}
+    more = {Role.USER: (Origin.CLAIM, Origin.FRAGMENT), Role.EDGE: (Origin.HEALTH,)}
     return (Origin.CONTROL, Origin.REQUEST, *more.get(role, ()))

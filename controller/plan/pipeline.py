@@ -60,6 +60,8 @@ class Origin(IntEnum):
     """The first packet of a sender to an any-source group."""
     PIN = 19
     """Connections that stay with their edge."""
+    FRAGMENT = 20
+    """Fragments that connection tracking is to put together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,9 @@ PIPELINE = (
     ),
     Table(
         TableId.GATEWAY,
-        "Users' own packets enter the connection tracking of their port (RFC 6092).",
-        frozenset({"in_port"}),
+        "Users' own packets enter the connection tracking of their port (RFC 6092). It puts fragments "
+        "together, in a memory that all users share: each user's come at a limited rate.",
+        frozenset({"in_port", "is_fragment"}),
         frozenset({"Track"}),
         frozenset({TableId.FLOW, TableId.ROUTER}),
     ),

@@ -21,6 +21,7 @@ MATCHES: Mapping[str, tuple[str, str]] = {
     "eth_dst": ("`eth_dst`", ""),
     "ip_proto": ("`ip_proto`", "upper-layer protocol"),
     "hop_limit": ("NXM `nw_ttl`", ""),
+    "is_fragment": ("one bit of NXM `ip_frag`", "with a Fragment header, until connection tracking"),
     "icmpv6_type": ("`icmpv6_type`", ""),
     "ipv6_src": ("`ipv6_src`", "an address or a prefix"),
     "ipv6_dst": ("`ipv6_dst`", "an address or a prefix"),
@@ -60,6 +61,7 @@ ORIGINS: Mapping[Origin, str] = {
     Origin.TOO_BIG: "answered with ICMPv6 type 2; the argument is the MTU",
     Origin.SENDER: "the first packet of a sender to an any-source group: to the controller",
     Origin.PIN: "connections that stay with their edge",
+    Origin.FRAGMENT: "fragments of users on their way into connection tracking",
 }
 _PICTURE = """\
     host port ----> INGRESS --+--> PERMIT --+--> GATEWAY --> FLOW --+   users: conntrack, tags
@@ -104,7 +106,10 @@ def pipeline_document() -> str:
     )
     rows = ((str(origin.value), origin.name.lower(), meaning) for origin, meaning in ORIGINS.items())
     lines += ["", *_table(("value", "origin", "rules"), rows), "", "## Meters", ""]
-    lines += _wrapped("Everything that reaches the controller is limited, in packets per second and burst.")
+    lines += _wrapped(
+        "Everything that reaches the controller is limited, and so is what connection tracking puts "
+        "together, in packets per second and burst."
+    )
     limits = [(origin, "host port", limit) for origin, limit in PORT_LIMITS.items()]
     limits += [(origin, "switch", limit) for origin, limit in SWITCH_LIMITS.items()]
     rows_of_limits = (

@@ -60,8 +60,9 @@ class Match:
 
     `too_big` is the number of a bit that `CheckLarger` has set; `ct_state` and `ct_mark` are known after
     `Track`; `edge_tag` matches packets tagged for that edge, `ANY_TAG` those with any VLAN tag (None also
-    matches packets without); `scope` is the scope of a multicast destination (RFC 7346; never together with
-    `ipv6_dst`); `port_dst` is the TCP or UDP destination port and needs `ip_proto`.
+    matches packets without); `is_fragment` matches packets with a Fragment header, or those without, as they
+    are before `Track` puts them together; `scope` is the scope of a multicast destination (RFC 7346; never
+    together with `ipv6_dst`); `port_dst` is the TCP or UDP destination port and needs `ip_proto`.
     """
 
     in_port: int | None = None
@@ -74,6 +75,7 @@ class Match:
     eth_dst: str | None = None
     ip_proto: int | None = None
     hop_limit: int | None = None
+    is_fragment: bool | None = None
     icmpv6_type: int | None = None
     ipv6_src: Prefix | None = None
     ipv6_dst: Prefix | None = None

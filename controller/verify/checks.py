@@ -13,16 +13,18 @@ from typing import Protocol
 
 from controller.plan.facts import PortId
 from controller.plan.pipeline import Origin
-from controller.plan.rules import CtState
+from controller.plan.rules import CtState, Output, Rule
 from controller.verify.atoms import Bits
 from controller.verify.ground import Ground
-from controller.verify.outcomes import Ambiguous, Ended, Ending, Outcome, Remembered, Sent
-from controller.verify.results import Committed, End, Fate, RuleMet, Tracked, Walk
+from controller.verify.outcomes import Ambiguous, Ended, Ending, LookedUp, Outcome, Remembered, Sent
+from controller.verify.results import Committed, End, Fate, Hop, RuleMet, Tracked, Walk
 from controller.verify.space import Field, Memory
 from controller.verify.spread import Place
 from topologies.spec import Role
 
 BELONGING = (CtState.ESTABLISHED, CtState.RELATED)
+Opening = tuple[IPv6Address, int, int]
+"""A service that a user has subscribed to: its address, protocol and port (0: any)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,14 @@ class Finding:
     destinations: Bits
 
 
-class Check(Protocol):
+class Shows(Protocol):
+    """What knows a way that breaks its invariant."""
+
+    def shown(self, walk: Walk) -> bool:
+        """Whether the way of one packet shows it."""
+
+
+class Check(Shows, Protocol):
     """One invariant."""
 
     @property
@@ -50,9 +59,6 @@ class Check(Protocol):
 
     def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
         """What is wrong with something that happens."""
-
-    def shown(self, walk: Walk) -> bool:
-        """Whether the way of one packet shows it."""
 
 
 class Reach:
@@ -173,13 +179,13 @@ class Unsolicited:
     opens its gateway."""
 
     name = "gateway"
-    kinds = (Sent, Remembered)
+    kinds = (Sent, Remembered, LookedUp)
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._belonging = ground.space.said(Memory.THEIRS, BELONGING)
         self._new = ground.space.said(Memory.THEIRS, (CtState.NEW,))
-        self.openings: dict[tuple[IPv6Address, int, int], str] = {}
+        self.openings: dict[Opening, str] = {}
 
     def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
         """What is delivered to a user unasked, or remembered as if the user had sent it."""
@@ -191,6 +197,8 @@ class Unsolicited:
                 sentence = f"a packet of somebody else opens the gateway of {who}"
                 yield Finding(self.name, sentence, place, outcome, destinations)
             return
+        if isinstance(outcome, LookedUp):
+            yield from self._looked_up(place, outcome, destinations)
         host = ground.model.host(place, outcome)
         if host is None or ground.topology.role(host) is not Role.USER or not isinstance(outcome, Sent):
             return
@@ -199,30 +207,60 @@ class Unsolicited:
         if unicast and not is_known and not self._is_opening(outcome, unicast):
             yield Finding(self.name, f"{host} gets what it has not asked for", place, outcome, unicast)
 
+    def _looked_up(self, place: Place, outcome: LookedUp, destinations: Bits) -> Iterator[Finding]:
+        """What goes to one user because another's memory knows it."""
+        ground, owner = self._ground, self._ground.model.zone_owners.get(outcome.zone)
+        for sent in ground.model.outcomes(place):
+            host = ground.model.host(place, sent)
+            wrong = sent.destinations & destinations & ~ground.multicast
+            is_user = host is not None and ground.topology.role(host) is Role.USER
+            if host is not None and is_user and wrong and ground.ports[host] != owner:
+                sentence = f"{host} gets what another's memory knows"
+                yield Finding(self.name, sentence, place, sent, wrong)
+
     def _is_opening(self, outcome: Sent | Remembered, destinations: Bits) -> bool:
         """Whether it is there because a user has subscribed to it; it is noted then."""
         rule = outcome.rule
         if rule.origin is not Origin.REQUEST or outcome.flavour[Field.CT] & ~(self._new | self._belonging):
             return False
-        if rule.match.ipv6_dst is None or rule.match.ip_proto is None or rule.match.ipv6_dst.length != 128:
+        opening, expected = self._opening(rule), self._ground.expected.openings
+        if opening is None or (expected is not None and opening not in expected):
             return False
-        opening = IPv6Address(rule.match.ipv6_dst.value), rule.match.ip_proto, rule.match.port_dst or 0
-        expected = self._ground.expected.openings
-        if expected is not None and opening not in expected:
-            return False
+        if isinstance(outcome, Remembered):
+            owner = self._ground.model.zone_owners.get(outcome.zone)
+            if owner is None or Output(owner.number) not in rule.actions:
+                return False
         self.openings[opening] = str(rule.match)
         return True
+
+    @staticmethod
+    def _opening(rule: Rule) -> Opening | None:
+        """The service that a rule lets in, if it is for one only."""
+        address, protocol = rule.match.ipv6_dst, rule.match.ip_proto
+        if address is None or protocol is None or address.length != 128:
+            return None
+        return IPv6Address(address.value), protocol, rule.match.port_dst or 0
 
     def shown(self, walk: Walk) -> bool:
         """It is delivered to a user without the user's memory knowing of it, or changes that memory."""
         return any(self._is_wrong(walk, end) for end in walk.delivered) or any(
-            isinstance(event, Committed) and self._ground.model.zone_owners.get(event.zone) != hop.at
+            isinstance(event, Committed)
+            and self._ground.model.zone_owners.get(event.zone) != hop.at
+            and not self._is_by_opening(hop)
             for hop in walk.hops
             for event in hop.events
         )
 
+    def _is_by_opening(self, hop: Hop) -> bool:
+        """Whether the last rule that a packet meets at a switch is one that a user has subscribed to."""
+        met = [event for event in hop.events if isinstance(event, RuleMet)]
+        rule = met[-1].rule if met else None
+        return rule is not None and rule.origin is Origin.REQUEST and self._opening(rule) in self.openings
+
     def _is_wrong(self, walk: Walk, end: End) -> bool:
         ground = self._ground
+        if self._is_by_opening(walk.hops[end.hop]):
+            return False
         if ground.topology.role(end.where) is not Role.USER or end.packet.dst.is_multicast:
             return False
         return not any(
@@ -280,7 +318,8 @@ class OwnSources:
         if not isinstance(sender, str):
             return False
         source = ground.space.src.containing(walk.hops[0].packet.src)
-        others = (bits for host, bits in self.emitted.items() if host != sender)
+        users = ground.topology.of_role(Role.USER)
+        others = (self.emitted.get(user, 0) for user in users if user != sender and sender in users)
         return not source & ground.own_sources[sender] or any(source & bits for bits in others)
 
 

@@ -1,165 +1,29 @@
-"""What must happen: every planned pair is served, nothing goes round or dies on the way, and the service is
-the nearest edge's.
+"""What must happen: planned packets arrive where they should, once, and nothing of them dies on the way.
 
-Planned packets are those that well-behaved hosts send: from their own addresses, to whom their class may
-send. Packets that are too big, whose hop limit runs out, or that belong to no connection may end on the way.
+Packets that are too big, whose hop limit runs out, or that belong to no connection may end on the way.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from ipaddress import IPv6Address
 
 from controller.plan.facts import PortId
 from controller.plan.pipeline import Origin, TableId
-from controller.plan.rules import CtState, Prefix
+from controller.plan.rules import Action, CtState, GroupKind, Output, Prefix, Rule, ToGroup, Track
 from controller.verify.atoms import Bits, bit_numbers
 from controller.verify.checks import BELONGING, Finding
 from controller.verify.ground import Ground
-from controller.verify.outcomes import Ended, Ending, Outcome, Sent
-from controller.verify.results import Fate, Walk
-from controller.verify.space import OTHER_PORT, OTHER_TYPE, TCP, Field, Flavour, Memory, Upper
-from controller.verify.spread import Model, Place, Spread
-from controller.wire.frames import ICMPV6, UDP
-from topologies.spec import Role, Topology
+from controller.verify.outcomes import Ended, Ending, LookedUp, Outcome, Sent
+from controller.verify.packet import ETHERNET_BYTES
+from controller.verify.planned import PLANNED_HOPS, Planned
+from controller.verify.results import Committed, End, Fate, Walk
+from controller.verify.results import Tracked as TrackedMet
+from controller.verify.space import Field, Flavour, Memory, Tracked
+from controller.verify.spread import NONE_DOWN, Place, Spread
+from topologies.spec import Role
 
 _UNPROTECTED = (Ending.DEAD, Ending.HAIRPIN)
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who a destination belongs to: one of these hosts, or all of them for a group."""
-
-    hosts: frozenset[str]
-    destinations: Bits
-
-
-@dataclass
-class Planned:
-    """The packets that must arrive: where they come in, and whose every destination is."""
-
-    ground: Ground
-    emitted: Mapping[str, Bits]
-    """The sources that each host may send from, by the tables."""
-    places: dict[Place, Bits] = field(default_factory=dict)
-    owners: list[Owner] = field(default_factory=list)
-    groups: Bits = 0
-    edges: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        ground = self.ground
-        users = ground.topology.of_role(Role.USER)
-        self.edges = _serving(ground, self.emitted)
-        bound = {user: self._addresses_of(user) for user in users}
-        names = {host: ground.fixed[host] for host in ground.topology.of_role(Role.DNS)}
-        servers = ground.topology.of_role(Role.EDGE, Role.ORIGIN)
-        plane = {host: ground.fixed[host] for host in servers if self._is_up(host)}
-        self.owners = [
-            Owner(frozenset({host}), bits) for host, bits in (bound | names | plane).items() if bits
-        ]
-        self.owners.append(Owner(frozenset(self.edges), ground.service))
-        all_users = _union(bound)
-        for user in users:
-            to = (all_users | _union(names) | (ground.service if self.edges else 0)) & ~bound[user]
-            self._plan(user, self.emitted.get(user, 0), to)
-        for host in names:
-            self._plan(host, ground.own_sources[host], all_users)
-        for host in servers:
-            own = ground.space.src.of(Prefix.of(ground.addresses.hosts[host].unicast))
-            self._plan(host, own, _union(plane) & ~ground.fixed[host])
-            self._plan_groups(host)
-        for edge in self.edges:
-            service = ground.space.src.of(Prefix.of(ground.addresses.service))
-            self._plan(edge, service & self.emitted.get(edge, 0), all_users)
-
-    def _is_up(self, host: str) -> bool:
-        return self.ground.ports[host] not in self.ground.model.down
-
-    def _addresses_of(self, user: str) -> Bits:
-        """The destinations that are the sources of a user; what has no atom of its own is not one."""
-        space, found = self.ground.space, 0
-        for first, last in space.src.ranges(self.emitted.get(user, 0)):
-            if first == last and space.dst.knows(Prefix.of(first)):
-                found |= space.dst.of(Prefix.of(first))
-        return found
-
-    def _plan(self, host: str, sources: Bits, destinations: Bits) -> None:
-        if sources and destinations and self._is_up(host):
-            ground = self.ground
-            router = ground.space.macs.of(ground.addresses.router_macs[ground.ports[host].switch])
-            place = Place(*ground.ports[host], _planned(ground, host, sources, router))
-            self.places[place] = self.places.get(place, 0) | destinations
-
-    @cached_property
-    def _trees(self) -> Mapping[Prefix, Bits]:
-        """The groups that have a tree somewhere, by source."""
-        found: dict[Prefix, Bits] = {}
-        channels = {
-            (rule.match.ipv6_src, rule.match.ipv6_dst)
-            for content in self.ground.model.tables.values()
-            for rule in content.rules.values()
-            if rule.origin is Origin.TREE
-        }
-        for source, group in channels:
-            if source is not None and group is not None:
-                found[source] = found.get(source, 0) | self.ground.space.dst.of(group)
-        return found
-
-    def _plan_groups(self, host: str) -> None:
-        """The groups that have a tree for what this host sends."""
-        ground, own = self.ground, Prefix.of(self.ground.addresses.hosts[host].unicast)
-        groups = self._trees.get(own, 0)
-        if groups and self._is_up(host):
-            sources = ground.space.src.of(own)
-            place = Place(*ground.ports[host], _planned(ground, host, sources, ground.space.macs.all))
-            self.places[place] = groups
-            self.groups |= groups
-
-
-def _planned(ground: Ground, host: str, sources: Bits, eth_dst: Bits) -> Flavour:
-    """What a well-behaved host sends: no tag, no message for its router, and hops to spare."""
-    space, fields = ground.space, list(ground.space.fresh)
-    rest = (Upper(TCP, OTHER_PORT), Upper(UDP, OTHER_PORT), Upper(ICMPV6, OTHER_TYPE))
-    fields[Field.TAG] = space.tags.other
-    fields[Field.ETH_SRC] = _macs(ground, host)
-    fields[Field.ETH_DST] = eth_dst
-    fields[Field.UPPER] = space.uppers.where(rest) | space.uppers.other
-    fields[Field.HOP_LIMIT] = space.many
-    fields[Field.SRC] = sources
-    return tuple(fields)
-
-
-def _macs(ground: Ground, host: str) -> Bits:
-    """The MACs of a host; users may have any that their bindings name."""
-    if ground.topology.role(host) is not Role.USER:
-        return ground.space.macs.of(ground.addresses.hosts[host].mac)
-    switch, number = ground.ports[host]
-    found = 0
-    for rule in ground.model.tables[switch].rules.values():
-        if rule.match.in_port == number and rule.match.eth_src is not None:
-            found |= ground.space.macs.of(rule.match.eth_src)
-    return found
-
-
-def _serving(ground: Ground, emitted: Mapping[str, Bits]) -> tuple[str, ...]:
-    """The edges that are to answer: those that are expected, else those that the tables route users to."""
-    if ground.expected.edges is not None:
-        return ground.expected.edges
-    entries = {ground.entry(user): ground.service for user in ground.topology.of_role(Role.USER)}
-    spread = Spread(ground.model)
-    spread.add(entries)
-    hosts = {ground.model.host(place, outcome) for place, outcome, _ in spread.outcomes()}
-    return tuple(edge for edge in ground.topology.of_role(Role.EDGE) if edge in hosts)
-
-
-def _union(sets: Mapping[str, Bits]) -> Bits:
-    found = 0
-    for bits in sets.values():
-        found |= bits
-    return found
 
 
 class Delivery:
@@ -167,7 +31,7 @@ class Delivery:
     at a port that is down until the controller acts."""
 
     name = "no black holes"
-    kinds = (Sent, Ended)
+    kinds = (Sent, Ended, LookedUp)
 
     def __init__(self, planned: Planned) -> None:
         self._ground = planned.ground
@@ -179,18 +43,29 @@ class Delivery:
             for host in owner.hosts:
                 self._owned[host] = self._owned.get(host, 0) | owner.destinations
         space = planned.ground.space
-        self._must_pass = {
-            TableId.FLOW: space.said(Memory.OWN, (CtState.NEW, *BELONGING)),
-            TableId.DELIVER: space.said(Memory.THEIRS, BELONGING),
+        self._may_miss = {
+            TableId.FLOW: space.said(Memory.OWN, (CtState.INVALID,)),
+            TableId.DELIVER: space.said(Memory.THEIRS, (CtState.NEW, CtState.INVALID)),
         }
+        self._not_spent = space.hops_above(PLANNED_HOPS // 2)
+        self._unknown = space.tracked.other | space.tracked.of(Tracked(Memory.OWN, CtState.NEW))
         self.unprotected: Bits = 0
 
     def seen(
-        self, place: Place, outcome: Outcome, destinations: Bits, lost_at: frozenset[str] = frozenset()
+        self, place: Place, outcome: Outcome, destinations: Bits, down: frozenset[PortId] = NONE_DOWN
     ) -> Iterator[Finding]:
-        """What ends on its way, or at the wrong host. `lost_at` are the switches where ports are down."""
+        """What ends on its way, at the wrong host or in too many copies, while ports are down."""
         ground = self._ground
+        if isinstance(outcome, Sent | LookedUp):
+            sender = ground.model.wiring.far_ends.get(PortId(place.switch, place.in_port))
+            is_user = isinstance(sender, str) and ground.topology.role(sender) is Role.USER
+            if is_user and outcome.flavour[Field.CT] & self._unknown:
+                sentence = f"{sender} begins a connection that its port does not remember"
+                yield Finding(self.name, sentence, place, outcome, destinations)
         if isinstance(outcome, Sent):
+            if destinations & ~ground.multicast and self._copies(place, outcome.rule.actions, down) > 1:
+                sentence = f"{place.switch} sends more than one copy on"
+                yield Finding(self.name, sentence, place, outcome, destinations & ~ground.multicast)
             far = ground.model.wiring.far_ends.get(PortId(place.switch, outcome.port))
             if far is None:
                 yield self._dies(
@@ -198,22 +73,85 @@ class Delivery:
                 )
             elif isinstance(far, str):
                 wrong = destinations & ~self._owned.get(far, 0) & ~self._planned.groups
+                if wrong & ground.service and self._began_there(place, outcome, far):
+                    wrong &= ~ground.service
                 if wrong:
                     sentence = f"{far} gets what belongs to {self._owner_of(wrong)}"
                     yield Finding(self.name, sentence, place, outcome, wrong)
             return
-        if not isinstance(outcome, Ended) or not outcome.flavour[Field.HOP_LIMIT] & ground.space.many:
+        if not isinstance(outcome, Ended) or not outcome.flavour[Field.HOP_LIMIT] & self._not_spent:
             return
         if outcome.rule is not None and outcome.rule.origin is Origin.TOO_BIG:
-            return
-        if outcome.ending is Ending.MISSED:
-            must = self._must_pass.get(outcome.table)
-            if must is not None and not outcome.flavour[Field.CT] & must:
+            frame_bytes = outcome.rule.argument + ETHERNET_BYTES
+            if not outcome.flavour[Field.SIZE] & ~ground.space.larger(frame_bytes):
                 return
-        if place.switch in lost_at and outcome.ending in _UNPROTECTED:
+        may_miss = self._may_miss.get(outcome.table, 0)
+        if outcome.table is TableId.DELIVER and self._is_opened(outcome, destinations):
+            may_miss &= ~ground.space.said(Memory.THEIRS, (CtState.NEW,))
+        if outcome.ending is Ending.MISSED and not outcome.flavour[Field.CT] & ~may_miss:
+            return
+        is_next_to_it = any(port.switch == place.switch for port in down)
+        if outcome.ending in _UNPROTECTED and is_next_to_it and not self._has_way_out(place, outcome, down):
             self.unprotected |= destinations
             return
         yield self._dies(place, outcome, destinations, _how(outcome))
+
+    def _copies(self, place: Place, actions: Sequence[Action], down: frozenset[PortId]) -> int:
+        """How many copies of a packet go on."""
+        found, closed = 0, down | {PortId(place.switch, place.in_port)}
+        for action in actions:
+            if isinstance(action, Track):
+                found += 1
+            elif isinstance(action, Output):
+                found += PortId(place.switch, action.port) not in closed
+            elif isinstance(action, ToGroup):
+                group = self._ground.model.tables[place.switch].groups.get(action.group)
+                if group is not None:
+                    copies = [self._copies(place, bucket.actions, down) for bucket in group.buckets]
+                    found += sum(copies) if group.kind is GroupKind.ALL else max(copies, default=0)
+        return found
+
+    def _has_way_out(self, place: Place, outcome: Ended, down: frozenset[PortId]) -> bool:
+        """Whether a group has a bucket that would have sent on what is lost."""
+        groups = self._ground.model.tables[place.switch].groups
+        named = () if outcome.rule is None else outcome.rule.actions
+        found = [groups.get(action.group) for action in named if isinstance(action, ToGroup)]
+        return any(
+            isinstance(action, Output)
+            and action.port != place.in_port
+            and PortId(place.switch, action.port) not in down | self._ground.model.down
+            for group in found
+            if group is not None and group.kind is GroupKind.FAST_FAILOVER
+            for bucket in group.buckets
+            for action in bucket.actions
+        )
+
+    def _is_opened(self, outcome: Ended, destinations: Bits) -> bool:
+        """Whether a user has subscribed to some of it."""
+        if not outcome.flavour[Field.FRAGMENT] & self._ground.space.fragments.other:
+            return False
+        uppers = outcome.flavour[Field.UPPER]
+        return any(destinations & to and uppers & wanted for to, wanted in self._opened)
+
+    @cached_property
+    def _opened(self) -> list[tuple[Bits, Bits]]:
+        """The services that users have subscribed to: destinations and upper layers."""
+        space, found = self._ground.space, list[tuple[Bits, Bits]]()
+        for address, protocol, port in self._ground.expected.openings or ():
+            known = [upper for upper in space.uppers.atoms if upper.protocol == protocol]
+            named = [upper for upper in known if port and upper.detail == port] or known
+            if space.dst.knows(Prefix.of(address)):
+                found.append((space.dst.of(Prefix.of(address)), space.uppers.where(named)))
+        return found
+
+    def _began_there(self, place: Place, outcome: Sent, host: str) -> bool:
+        """Whether what an edge gets of the service can only belong to connections that it has already: it was
+        tagged on its way, or is known at the sender's port. An edge that takes no new ones keeps the old."""
+        space = self._ground.space
+        if self._ground.topology.role(host) is not Role.EDGE:
+            return False
+        is_tagged = not place.flavour[Field.TAG] & space.tags.other
+        return is_tagged or not outcome.flavour[Field.CT] & ~space.said(Memory.OWN, BELONGING)
 
     def _dies(self, place: Place, outcome: Outcome, destinations: Bits, how: str) -> Finding:
         to = self._owner_of(destinations)
@@ -226,19 +164,78 @@ class Delivery:
         return str(self._ground.space.dst.first(destinations))
 
     def shown(self, walk: Walk) -> bool:
-        """No copy arrives, one arrives at the wrong host, or one of a group dies."""
-        if any(
-            end.fate is Fate.DELIVERED and not self._is_owned(end.where, end.packet.dst) for end in walk.ends
-        ):
+        """A copy dies or arrives at the wrong host, there are several, or its connection is not remembered,
+        while connection tracking knows of nothing that speaks against it."""
+        if not walk.hops or not self._may_go_on(walk):
+            return False
+        is_group = walk.hops[0].packet.dst.is_multicast
+        if any(self._is_wrong(walk, end) for end in walk.ends):
             return True
-        if walk.hops and walk.hops[0].packet.dst.is_multicast:
-            return any(end.fate is not Fate.DELIVERED for end in walk.ends)
-        return not walk.delivered
+        return not is_group and (len(walk.delivered) > 1 or self._is_not_remembered(walk))
 
-    def _is_owned(self, host: str, address: IPv6Address) -> bool:
-        return address.is_multicast or bool(
-            self._ground.space.dst.containing(address) & self._owned.get(host, 0)
+    def _may_go_on(self, walk: Walk) -> bool:
+        """Whether it is not for the sender itself, no memory has called it invalid, and a receiver's has
+        called it new only if that receiver has subscribed to it."""
+        ground, first = self._ground, walk.hops[0]
+        sender = ground.model.wiring.far_ends.get(first.at)
+        if isinstance(sender, str) and self._owned.get(sender, 0) & ground.space.dst.containing(
+            first.packet.dst
+        ):
+            return False
+        openings = ground.expected.openings or ()
+        packet = first.packet
+        is_opened = any((packet.dst, packet.ip_proto, port) in openings for port in (0, packet.port_dst))
+        return not any(
+            isinstance(event, TrackedMet)
+            and event.state not in BELONGING
+            and (
+                event.state is CtState.INVALID
+                or (ground.model.zone_owners.get(event.zone) != first.at and not is_opened)
+            )
+            for hop in walk.hops
+            for event in hop.events
         )
+
+    def _is_wrong(self, walk: Walk, end: End) -> bool:
+        """Whether it ends at the wrong host, or on its way and not for its size."""
+        ground, first = self._ground, walk.hops[0].packet
+        if end.fate is Fate.DELIVERED:
+            destination = ground.space.dst.containing(first.dst)
+            is_edge = ground.topology.role(end.where) is Role.EDGE
+            is_kept = is_edge and destination & ground.service and self._is_known(walk, end)
+            return not (first.dst.is_multicast or is_kept or destination & self._owned.get(end.where, 0))
+        rule = end.rule
+        if rule is None:
+            return True
+        if end.fate is Fate.LOST:
+            return self._is_to_be_kept(end, rule)
+        return rule.origin is not Origin.TOO_BIG or first.frame_bytes <= rule.argument + ETHERNET_BYTES
+
+    def _is_to_be_kept(self, end: End, rule: Rule) -> bool:
+        """Whether a rule must not lose what it sends: by a port that is none, or where a group protects."""
+        groups = self._ground.model.tables[end.where].groups
+        named = [groups[a.group] for a in rule.actions if isinstance(a, ToGroup) and a.group in groups]
+        actions = [*rule.actions, *(a for group in named for bucket in group.buckets for a in bucket.actions)]
+        ports = [PortId(end.where, a.port) for a in actions if isinstance(a, Output)]
+        is_none = any(port not in self._ground.model.wiring.far_ends for port in ports)
+        return is_none or any(group.kind is GroupKind.FAST_FAILOVER for group in named)
+
+    def _is_known(self, walk: Walk, end: End) -> bool:
+        """Whether a copy belongs to a connection that the sender's port knows: it is tagged, or has met one
+        switch only."""
+        path = walk.path(end)
+        states = [event.state for event in path[0].events if isinstance(event, TrackedMet)]
+        return any(hop.packet.tags for hop in path) or (len(path) == 1 and states[:1] != [CtState.NEW])
+
+    def _is_not_remembered(self, walk: Walk) -> bool:
+        ground, first = self._ground, walk.hops[0]
+        sender = ground.model.wiring.far_ends.get(first.at)
+        if not isinstance(sender, str) or ground.topology.role(sender) is not Role.USER:
+            return False
+        events = [event for event in first.events if isinstance(event, TrackedMet | Committed)]
+        own = [event for event in events if ground.model.zone_owners.get(event.zone) == first.at]
+        is_known = any(isinstance(event, TrackedMet) and event.state in BELONGING for event in own)
+        return not is_known and not any(isinstance(event, Committed) for event in own)
 
 
 _HOW: Mapping[Ending, str] = {
@@ -258,84 +255,33 @@ def _how(outcome: Ended) -> str:
     return f"{_HOW[outcome.ending]} in {outcome.table.name.lower()}"
 
 
+class Once:
+    """Nobody gets a packet of a group twice."""
+
+    def shown(self, walk: Walk) -> bool:
+        """It comes to one port twice."""
+        ends = [end.where for end in walk.delivered] + [str(hop.at) for hop in walk.hops]
+        return len(ends) > len(set(ends))
+
+
 def duplicates(spread: Spread, ground: Ground, groups: Bits) -> Iterator[Finding]:
-    """Hosts that get a packet of a group twice: by two ways from one source."""
-    heard: dict[str, list[tuple[Bits, Bits]]] = {}
+    """Ports that a packet of a group leaves by twice: two copies were made of it, or it came two ways."""
+    left: dict[PortId, list[tuple[Flavour, Bits]]] = {}
     for place, outcome, destinations in spread.outcomes():
-        host = ground.model.host(place, outcome)
-        if host is not None and isinstance(outcome, Sent) and destinations & groups:
-            sources, to = outcome.flavour[Field.SRC], destinations & groups
-            for known, known_to in heard.setdefault(host, []):
-                if sources & known and to & known_to:
-                    sentence = f"{host} gets a packet of a group twice"
+        if isinstance(outcome, Sent) and destinations & groups:
+            port, to = PortId(place.switch, outcome.port), destinations & groups
+            for known, known_to in left.setdefault(port, []):
+                is_same = all(known[field] & outcome.flavour[field] for field in _UNCHANGED)
+                if is_same and to & known_to:
+                    far = ground.model.wiring.far_ends.get(port)
+                    who = far.switch if isinstance(far, PortId) else far
+                    sentence = f"{who} gets a packet of a group twice"
                     yield Finding("no black holes", sentence, place, outcome, to & known_to)
-            heard[host].append((sources, to))
+            left[port].append((outcome.flavour, to))
 
 
-def nearest(ground: Ground, planned: Planned) -> Iterator[Finding]:
-    """Users whose new connections do not begin at the nearest of the edges that are to answer, or at the one
-    that they are bound to; by path delay, against a shortest-path search of its own."""
-    closest = _nearest_roots(ground.topology, ground.model, planned.edges)
-    new = ground.space.said(Memory.OWN, (CtState.NEW,))
-    for place, destinations in planned.places.items():
-        user = ground.model.wiring.far_ends[PortId(place.switch, place.in_port)]
-        if not isinstance(user, str) or not destinations & ground.service or not planned.edges:
-            continue
-        if ground.topology.role(user) is not Role.USER:
-            continue
-        reached = _reached(ground.model, place, ground.service, new)
-        bound = ground.expected.bound.get(user)
-        right = closest.get(user, frozenset())
-        if bound in planned.edges:
-            right = frozenset({bound})
-        if not right:
-            continue
-        for host, outcome in reached.items():
-            if host not in right:
-                sentence = f"{user} is served by {host}; the nearest is {' or '.join(sorted(right))}"
-                yield Finding("nearest", sentence, place, outcome, ground.service)
-
-
-def _reached(model: Model, start: Place, destinations: Bits, state: Bits) -> dict[str, Outcome]:
-    """The hosts that new connections from a place reach."""
-    found: dict[str, Outcome] = {}
-    waiting, known = [start], {start}
-    while waiting:
-        place = waiting.pop()
-        for outcome in model.outcomes(place):
-            if not isinstance(outcome, Sent) or not outcome.destinations & destinations:
-                continue
-            if place == start and not outcome.flavour[Field.CT] & state:
-                continue
-            host, target = model.host(place, outcome), model.target(place, outcome)
-            if host is not None:
-                found.setdefault(host, outcome)
-            if target is not None and target not in known:
-                known.add(target)
-                waiting.append(target)
-    return found
-
-
-def _nearest_roots(topology: Topology, model: Model, roots: Iterable[str]) -> dict[str, frozenset[str]]:
-    """For every node the roots with the least path delay to it over links that are up; hosts forward
-    nothing."""
-    found: dict[str, frozenset[str]] = {}
-    delays: dict[str, int] = {}
-    waiting = [(0, root, root) for root in roots]
-    while waiting:
-        delay, node, root = heapq.heappop(waiting)
-        if root in found.get(node, frozenset()) or delay > delays.get(node, delay):
-            continue
-        delays[node] = delay
-        found[node] = found.get(node, frozenset()) | {root}
-        if node != root and not topology.role(node).is_switch:
-            continue
-        for port in topology.ports[node]:
-            there = topology.port(port.peer, node)
-            if not {PortId(node, port.number), PortId(port.peer, there.number)} & model.down:
-                further = delay + round(port.link.delay_ms * 1_000_000)
-                heapq.heappush(waiting, (further, port.peer, root))
-    return found
+_UNCHANGED = (Field.UPPER, Field.FRAGMENT, Field.SIZE, Field.SRC)
+"""What no action changes."""
 
 
 def count(bits: Bits) -> int:

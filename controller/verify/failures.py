@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.plan.facts import PortId, port_id
-from controller.plan.pipeline import TableId
-from controller.plan.rules import GroupKind, Tables
+from controller.plan.rules import GroupKind, Prefix, Tables
 from controller.verify.atoms import Bits
-from controller.verify.outcomes import Ended, Sent
-from controller.verify.spread import Spread
+from controller.verify.ground import Ground
 from topologies.spec import Role, Topology
 
 
@@ -55,45 +53,39 @@ def further_buckets(tables: Mapping[str, Tables]) -> Iterator[Failure]:
                         yield Failure(f"ports {sorted(watched)} of {switch}", ports)
 
 
-class Ends:
-    """Where the ways to every destination end while nothing has failed."""
+class Homes:
+    """Where every unicast destination is at home by the address plan: behind a host's port, or at an access
+    switch."""
 
-    def __init__(self, spreads: Iterable[Spread]) -> None:
-        self._at_switch: dict[str, Bits] = {}
+    def __init__(self, ground: Ground, edges: Iterable[str]) -> None:
+        """`edges` are those that the service is at home at."""
+        self._ground = ground
+        self._edges = [ground.ports[edge] for edge in edges]
+        self._at_switch = {
+            switch: ground.destinations(block) for switch, block in ground.addresses.access_blocks.items()
+        }
         self._at_port: dict[PortId, Bits] = {}
-        for spread in spreads:
-            for place, outcome, destinations in spread.outcomes():
-                if isinstance(outcome, Ended) and outcome.table in _FORWARDING:
-                    self._add(place.switch, destinations)
-                elif isinstance(outcome, Sent) and spread.model.target(place, outcome) is None:
-                    self._add(place.switch, destinations)
-                    port = PortId(place.switch, outcome.port)
-                    self._at_port[port] = self._at_port.get(port, 0) | destinations
-        self._twice_switch = _twice(self._at_switch.values())
-        self._twice_port = _twice(self._at_port.values())
-
-    def _add(self, switch: str, destinations: Bits) -> None:
-        self._at_switch[switch] = self._at_switch.get(switch, 0) | destinations
+        for host, plan in ground.addresses.hosts.items():
+            for interface in plan.addresses:
+                # A subnet that no rule names has no routes of its own.
+                known = ground.space.dst.knows(Prefix.of(interface.network))
+                bits = ground.destinations(interface.network if known else interface.ip)
+                port = ground.ports[host]
+                self._at_port[port] = self._at_port.get(port, 0) | bits
 
     def cut_off(self, failure: Failure) -> Bits:
-        """The destinations that no way is left to: all their ways end at what fails."""
-        found = 0
-        if failure.switch is not None:
-            found = self._at_switch.get(failure.switch, 0) & ~self._twice_switch
-        if failure.port is not None:
-            found |= self._at_port.get(failure.port, 0) & ~self._twice_port
+        """The destinations whose homes are all in what fails."""
+        found = 0 if failure.switch is None else self._at_switch.get(failure.switch, 0)
+        for port, bits in self._at_port.items():
+            if self._is_in(port, failure):
+                found |= bits
+        if all(self._is_in(port, failure) for port in self._edges):
+            found |= self._ground.service
         return found
 
-
-_FORWARDING = (TableId.UNICAST, TableId.DELIVER)
-
-
-def _twice(sets: Iterable[Bits]) -> Bits:
-    once = twice = 0
-    for bits in sets:
-        twice |= once & bits
-        once |= bits
-    return twice
+    @staticmethod
+    def _is_in(port: PortId, failure: Failure) -> bool:
+        return port == failure.port or port.switch == failure.switch
 
 
 def _is_edge(topology: Topology, hosts: frozenset[str]) -> bool:

@@ -47,6 +47,8 @@ def look_up(rules: Sequence[tuple[Rule, Condition]], region: Region) -> Verdict:
     alike: dict[tuple[object, ...], tuple[Rule, Flavour, Bits]] = {}
     for rule, condition in rules:
         if rule.priority != priority:
+            if not pending:
+                break
             priority, level, level_destinations = rule.priority, [], 0
         if level_destinations & condition[1]:
             ambiguous += _rivals(level, rule, condition)
@@ -66,8 +68,6 @@ def look_up(rules: Sequence[tuple[Rule, Condition]], region: Region) -> Verdict:
             )
             left += rest(part, condition)
         pending = left
-        if not pending:
-            break
     return Verdict(tuple(alike.values()), tuple(pending), tuple(ambiguous))
 
 

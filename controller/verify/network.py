@@ -80,4 +80,4 @@ class Network:
 
 
 def _effect(rule: Rule) -> tuple[object, ...]:
-    return rule.actions, rule.goto, rule.source_class
+    return rule.actions, rule.goto, rule.source_class, rule.meter

@@ -17,7 +17,7 @@ class Packet:
     """The header fields that the pipeline knows, `frame_bytes` with the Ethernet header but without a tag.
 
     `tags` are the VLAN tags it has, the outermost first. `port_src` and `port_dst` are those of TCP or UDP,
-    `icmpv6_type` that of ICMPv6; None where the packet has no such field.
+    `icmpv6_type` that of ICMPv6; None where the packet has no such field, and in fragments.
     """
 
     eth_src: str
@@ -31,6 +31,7 @@ class Packet:
     hop_limit: int = 64
     frame_bytes: int = 100
     tags: tuple[int, ...] = ()
+    is_fragment: bool = False
 
     @property
     def tag(self) -> int | None:
@@ -44,8 +45,9 @@ class Packet:
 
     def __str__(self) -> str:
         tag = "" if self.tag is None else f" tag {self.tag}"
-        port = "" if self.port_dst is None else f" port {self.port_dst}"
-        return f"{self.src} -> {self.dst} protocol {self.ip_proto}{port} hop limit {self.hop_limit}{tag}"
+        more = "" if self.port_dst is None else f" port {self.port_dst}"
+        more += " fragment" if self.is_fragment else ""
+        return f"{self.src} -> {self.dst} protocol {self.ip_proto}{more} hop limit {self.hop_limit}{tag}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def matches(match: Match, packet: Packet, context: Context) -> bool:
         (match.eth_dst, packet.eth_dst),
         (match.ip_proto, packet.ip_proto),
         (match.hop_limit, packet.hop_limit),
+        (match.is_fragment, packet.is_fragment),
         (match.icmpv6_type, packet.icmpv6_type),
         (match.scope, packet.scope),
         (match.port_dst, packet.port_dst),

@@ -47,7 +47,7 @@ def parse_packet(data: bytes) -> Packet:
     upper = _upper_layer(data, start)
     ports: tuple[int, int] | None = None
     icmpv6_type: int | None = None
-    if not upper.is_hidden:
+    if not upper.is_fragment:
         if upper.protocol in (TCP, UDP) and len(data) >= upper.offset + 4:
             ports = struct.unpack_from("!HH", data, upper.offset)
         elif upper.protocol == ICMPV6 and len(data) > upper.offset:
@@ -64,6 +64,7 @@ def parse_packet(data: bytes) -> Packet:
         hop_limit=data[start + 7],
         frame_bytes=len(data) - _VLAN_BYTES * len(tags),
         tags=tags,
+        is_fragment=upper.is_fragment,
     )
 
 
@@ -94,17 +95,17 @@ class _Upper(NamedTuple):
 
     protocol: int
     offset: int
-    is_hidden: bool
+    is_fragment: bool
 
 
 def _upper_layer(data: bytes, start: int) -> _Upper:
-    protocol, offset, is_hidden = data[start + 6], start + IPV6_LENGTH, False
+    protocol, offset, is_fragment = data[start + 6], start + IPV6_LENGTH, False
     while protocol in _SKIPPED:
+        is_fragment |= protocol == FRAGMENT
         if len(data) < offset + 8:
-            return _Upper(NO_NEXT_HEADER, offset, True)
+            return _Upper(NO_NEXT_HEADER, offset, is_fragment)
         following, length = data[offset], data[offset + 1]
         if protocol == FRAGMENT:
-            is_hidden = True
             if struct.unpack_from("!H", data, offset + 2)[0] & _PLACE:
                 return _Upper(FRAGMENT, offset, True)
             offset += 8
@@ -113,4 +114,4 @@ def _upper_layer(data: bytes, start: int) -> _Upper:
         else:
             offset += (length + 1) * 8
         protocol = following
-    return _Upper(protocol, offset, is_hidden)
+    return _Upper(protocol, offset, is_fragment)

@@ -13,6 +13,7 @@ from typing import Any
 from topologies.addressing import plan_addresses
 from topologies.spec import Role, Topology
 
+Path = tuple[str | int, ...]
 ROLES: Mapping[str, tuple[Role, ...]] = {
     "users": (Role.USER,),
     "edges": (Role.EDGE,),
@@ -42,7 +43,13 @@ SAFETY = frozenset({"isolation", "scope", "gateway"})
 
 
 class PolicyError(ValueError):
-    """A policy that makes no sense; the message says where and what is expected."""
+    """A policy that makes no sense; the message says where and what is expected. `path` is where, as keys and
+    indexes of the document."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        self.path = path
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+        super().__init__(f"{where}: {message}" if where else message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +82,50 @@ def read_policy(document: Any, topology: Topology) -> Policy:
     `from`, and `to`, `dst` or both, and a `name`.
     """
     if not isinstance(document, Mapping):
-        raise PolicyError("a policy is a mapping with invariants, must and must_not")
-    unknown = set(document) - {"invariants", "must", "must_not"}
-    if unknown:
-        raise PolicyError(f"{min(map(str, unknown))!r}: expected invariants, must or must_not")
-    names = document.get("invariants", list(BUILT_IN))
-    if not isinstance(names, Sequence) or isinstance(names, str):
-        raise PolicyError("invariants: expected a list of names")
-    for name in names:
-        if name not in BUILT_IN:
-            raise PolicyError(f"invariants: {name!r} is none; there are {', '.join(BUILT_IN)}")
-    rules = [
-        _rule(entry, f"{key}[{number}]", key == "must", topology)
-        for key in ("must", "must_not")
-        for number, entry in enumerate(document.get(key) or ())
-    ]
-    return Policy(tuple(names), tuple(rules))
+        raise PolicyError((), "expected a mapping with invariants, must and must_not")
+    for key in document:
+        if key not in ("invariants", "must", "must_not"):
+            raise PolicyError((str(key),), "no such part of a policy; expected invariants, must or must_not")
+    named = document.get("invariants", list(BUILT_IN))
+    if named is None:
+        raise PolicyError(("invariants",), "expected a list; leave it out for all of them, [] for none")
+    for number, name in enumerate(_items(named, ("invariants",))):
+        if not isinstance(name, str) or name not in BUILT_IN:
+            text = f"{name!r} is no invariant; there are {', '.join(BUILT_IN)}"
+            raise PolicyError(("invariants", number), text)
+    rules: dict[str, Reachability] = {}
+    for key in ("must", "must_not"):
+        for number, entry in enumerate(_items(document.get(key), (key,))):
+            rule = _rule(entry, (key, number), key == "must", topology)
+            if rule.name in (*BUILT_IN, *rules):
+                raise PolicyError((key, number), f"another rule is called {rule.name!r}; give it a name")
+            rules[rule.name] = rule
+    if not named and not rules:
+        raise PolicyError((), "asks for nothing; name invariants, must or must_not")
+    return Policy(tuple(dict.fromkeys(named)), tuple(rules.values()))
 
 
-def _rule(entry: Any, where: str, must: bool, topology: Topology) -> Reachability:
+def _items(value: Any, where: Path) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise PolicyError(where, "expected a list")
+    return value
+
+
+def _rule(entry: Any, where: Path, must: bool, topology: Topology) -> Reachability:
     if not isinstance(entry, Mapping):
-        raise PolicyError(f"{where}: expected a mapping with from, and to or dst")
-    unknown = set(entry) - {"name", "from", "to", "dst"}
-    if unknown:
-        raise PolicyError(f"{where}: {min(map(str, unknown))!r}: expected name, from, to or dst")
+        raise PolicyError(where, "expected a mapping with from, and to or dst")
+    for key in entry:
+        if key not in ("name", "from", "to", "dst"):
+            raise PolicyError((*where, str(key)), "no such part of a rule; expected name, from, to or dst")
     if "from" not in entry or not ({"to", "dst"} & set(entry)):
-        raise PolicyError(f"{where}: expected from, and to or dst")
-    senders = _hosts(entry["from"], f"{where}.from", topology)
-    hosts = _hosts(entry["to"], f"{where}.to", topology) if "to" in entry else ()
-    destinations = _networks(entry["dst"], f"{where}.dst", topology) if "dst" in entry else ()
+        raise PolicyError(where, "expected from, and to or dst")
+    senders = _hosts(entry["from"], (*where, "from"), topology)
+    hosts = _hosts(entry["to"], (*where, "to"), topology) if "to" in entry else ()
+    destinations = _networks(entry["dst"], (*where, "dst"), topology) if "dst" in entry else ()
     if must and not destinations:
-        destinations = _addresses(hosts, f"{where}.to", topology)
+        destinations = _addresses(hosts, (*where, "to"), topology)
     word = "reaches" if must else "never reaches"
     name = entry.get("name") or f"{_words(entry['from'])} {word} {_words(entry.get('to', entry.get('dst')))}"
     return Reachability(str(name), senders, hosts, destinations, must)
@@ -115,27 +135,31 @@ def _words(value: Any) -> str:
     return value if isinstance(value, str) else ", ".join(map(str, value))
 
 
-def _listed(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(item) for item in value]
+def _listed(value: Any, where: Path) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise PolicyError(where, "expected a name or a list of names")
+    return list(value)
 
 
-def _hosts(value: Any, where: str, topology: Topology) -> tuple[str, ...]:
+def _hosts(value: Any, where: Path, topology: Topology) -> tuple[str, ...]:
     found: dict[str, None] = {}
-    for name in _listed(value):
+    for name in _listed(value, where):
         if name in ROLES:
             found |= dict.fromkeys(topology.of_role(*ROLES[name]))
         elif name in topology.hosts:
             found[name] = None
         else:
-            raise PolicyError(f"{where}: {name!r} is no host of {topology.name}, nor {', '.join(ROLES)}")
+            raise PolicyError(where, f"{name!r} is no host of {topology.name}, nor {', '.join(ROLES)}")
     if not found:
-        raise PolicyError(f"{where}: names no host of {topology.name}")
+        raise PolicyError(where, f"names no host of {topology.name}")
     return tuple(found)
 
 
-def _networks(value: Any, where: str, topology: Topology) -> tuple[IPv6Network, ...]:
+def _networks(value: Any, where: Path, topology: Topology) -> tuple[IPv6Network, ...]:
     addresses, found = plan_addresses(topology), list[IPv6Network]()
-    for name in _listed(value):
+    for name in _listed(value, where):
         if name == "service":
             found.append(IPv6Network(addresses.service))
         elif name == "infrastructure":
@@ -146,19 +170,19 @@ def _networks(value: Any, where: str, topology: Topology) -> tuple[IPv6Network, 
             try:
                 found.append(IPv6Network(name))
             except ValueError:
-                raise PolicyError(
-                    f"{where}: {name!r} is no prefix, no host of {topology.name}, "
-                    "and not service or infrastructure"
-                ) from None
+                text = f"{name!r} is no prefix, no host of {topology.name}, and not service or infrastructure"
+                raise PolicyError(where, text) from None
+    if not found:
+        raise PolicyError(where, "names no destination")
     return tuple(found)
 
 
-def _addresses(hosts: Sequence[str], where: str, topology: Topology) -> tuple[IPv6Network, ...]:
-    """The addresses of hosts; a user stands for the prefix that it is in."""
+def _addresses(hosts: Sequence[str], where: Path, topology: Topology) -> tuple[IPv6Network, ...]:
+    """The fixed addresses of hosts."""
     addresses, found = plan_addresses(topology), list[IPv6Network]()
     for host in hosts:
         fixed = [IPv6Address(interface.ip) for interface in addresses.hosts[host].addresses]
         if not fixed:
-            raise PolicyError(f"{where}: {host} has no fixed address; name its address with dst")
+            raise PolicyError(where, f"{host} has no fixed address; name its address with dst")
         found += [IPv6Network(address) for address in fixed]
     return tuple(found)

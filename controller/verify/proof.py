@@ -17,13 +17,16 @@ from controller.verify.checks import (
     OneWinner,
     OwnSources,
     Reach,
+    Shows,
     Unsolicited,
     Zoned,
 )
-from controller.verify.deliver import Delivery, Planned, count, duplicates, nearest
-from controller.verify.failures import Ends, Failure, further_buckets, single_failures
+from controller.verify.deliver import Delivery, Once, count, duplicates
+from controller.verify.failures import Failure, Homes, further_buckets, single_failures
 from controller.verify.ground import Expected, Ground
+from controller.verify.nearest import Nearest
 from controller.verify.outcomes import Outcome
+from controller.verify.planned import Planned
 from controller.verify.policy import BUILT_IN, DEFAULT, Policy, Reachability
 from controller.verify.spread import NONE_DOWN, Place, Spread
 from controller.verify.witness import Search, Witness
@@ -163,7 +166,7 @@ class _Proving:
     ground: Ground
     policy: Policy
     with_witnesses: bool
-    found: dict[str, dict[tuple[str, str], tuple[Finding, Check | None, tuple[Place, ...]]]] = field(
+    found: dict[str, dict[tuple[str, str], tuple[Finding, Shows | None, tuple[Place, ...]]]] = field(
         default_factory=dict
     )
     regions: int = 0
@@ -198,16 +201,16 @@ class _Proving:
             entries = self._entries(users)
             for finding in own_sources.shared():
                 self._note(finding, own_sources, entries, "")
-        planned = Planned(ground, own_sources.emitted)
+        planned = Planned(ground)
         delivery, wanted = Delivery(planned), Spread(ground.model)
         wanted.add(planned.places)
         self._deliveries(planned, delivery, wanted)
         failing: list[Failure] = []
         if with_failures:
             failing = [*single_failures(self.topology), *further_buckets(self.tables)]
-            ends = Ends(spreads.values())
+            homes = Homes(ground, planned.edges)
             for failure in failing:
-                self._fail(failure, ends.cut_off(failure), cases, spreads, planned, delivery, wanted)
+                self._fail(failure, homes.cut_off(failure), cases, spreads, planned, delivery, wanted)
         return self._result(spreads, len(failing), gateway)
 
     def _cases(
@@ -272,7 +275,7 @@ class _Proving:
     def _is_asked(self, name: str) -> bool:
         return name in self.policy.invariants
 
-    def _note(self, finding: Finding, check: Check | None, entries: tuple[Place, ...], failure: str) -> None:
+    def _note(self, finding: Finding, check: Shows | None, entries: tuple[Place, ...], failure: str) -> None:
         kept = self.found.setdefault(finding.invariant, {})
         if len(kept) < _SENTENCES:
             kept.setdefault((finding.sentence, failure), (finding, check, entries))
@@ -297,10 +300,12 @@ class _Proving:
                 for finding in delivery.seen(*event):
                     self._note(finding, delivery, entries, "")
             for finding in duplicates(wanted, self.ground, planned.groups):
-                self._note(finding, None, entries, "")
+                self._note(finding, Once(), entries, "")
         if self._is_asked("nearest"):
-            for finding in nearest(self.ground, planned):
-                self._note(finding, None, entries, "")
+            served = [place for place, bits in planned.places.items() if bits & self.ground.service]
+            nearest = Nearest(self.ground, served, planned.edges)
+            for finding in nearest.findings():
+                self._note(finding, nearest, (finding.place,), "")
         for rule in self.policy.rules:
             if rule.must:
                 self._required(rule)
@@ -348,7 +353,7 @@ class _Proving:
             self._loops(detour, senders, failure.text, cut_off)
         detour, changed = wanted.detour(failure.ports)
         delivery.unprotected = 0
-        lost_at = frozenset(port.switch for port in self.ground.model.wiring.closed(failure.ports))
+        closed = self.ground.model.wiring.closed(failure.ports)
         touched = 0
         entries = tuple(place for place in planned.places if PortId(*place[:2]) not in failure.ports)
         for events in (changed, detour.outcomes()):
@@ -356,7 +361,7 @@ class _Proving:
                 left = destinations & ~cut_off
                 touched |= left
                 if left and self._is_asked(delivery.name):
-                    for finding in delivery.seen(place, outcome, left, lost_at):
+                    for finding in delivery.seen(place, outcome, left, closed):
                         self._note(finding, delivery, entries, failure.text)
         self.unprotected += count(delivery.unprotected)
         self.protected += count(touched & ~delivery.unprotected)
@@ -390,7 +395,8 @@ class _Proving:
             violations = [Violation(name, sentence, text, None) for sentence, text in found][:MAX_WITNESSES]
             return Verdict(name, claim, statement, tuple(violations), len(found))
         searches: dict[str, Search] = {}
-        failures = {failure.text: failure for failure in single_failures(self.topology)} if found else {}
+        failing = (*single_failures(self.topology), *further_buckets(self.tables)) if found else ()
+        failures = {failure.text: failure for failure in failing}
         counted = 0
         for (sentence, text), (finding, check, entries) in found.items():
             if len(violations) >= MAX_WITNESSES:
@@ -399,19 +405,15 @@ class _Proving:
             ports = failures[text].ports if text in failures else NONE_DOWN
             search = searches.setdefault(text, Search(self.ground, self.ground.model.wiring.closed(ports)))
             witness = None if check is None else search.find(finding, entries, check.shown)
-            if witness is None and text and check is not None and not self._is_real(finding, ports):
+            if witness is None and text and check is not None and not self._is_real(finding, entries, ports):
                 continue
             counted += 1
             violations.append(Violation(name, sentence, text, witness))
         return Verdict(name, claim, statement, tuple(violations), counted)
 
-    def _is_real(self, finding: Finding, ports: frozenset[PortId]) -> bool:
+    def _is_real(self, finding: Finding, entries: tuple[Place, ...], ports: frozenset[PortId]) -> bool:
         """Whether what a detour has found is there when everything is followed anew with the ports down."""
-        users = self.topology.of_role(Role.USER)
-        servers = self.topology.of_role(Role.EDGE, Role.ORIGIN, Role.DNS)
         closed = self.ground.model.wiring.closed(ports)
-        for senders in (users, servers):
-            arrived = self._spread(senders, closed).arrived.get(finding.place, 0)
-            if arrived & finding.destinations:
-                return True
-        return False
+        spread, everything = Spread(self.ground.model, closed), self.ground.space.dst.all
+        spread.add({place: everything for place in entries if PortId(*place[:2]) not in closed})
+        return bool(spread.arrived.get(finding.place, 0) & finding.destinations)

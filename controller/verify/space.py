@@ -50,9 +50,10 @@ class Field(IntEnum):
     ETH_SRC = 5
     ETH_DST = 6
     UPPER = 7
-    HOP_LIMIT = 8
-    SIZE = 9
-    SRC = 10
+    FRAGMENT = 8
+    HOP_LIMIT = 9
+    SIZE = 10
+    SRC = 11
 
 
 class Memory(StrEnum):
@@ -114,20 +115,22 @@ class Space:
             for state in CtState
         ]
         self.tracked: Values[Tracked | None] = Values(states, None)
-        self.marks = Values([0, *sorted(seen.marks)], OTHER_MARK)
+        self._others = _Others(seen)
+        self.marks = Values([0, *sorted(seen.marks)], self._others.mark)
         self.too_big = Values(_subsets(sorted(seen.bits)), frozenset())
-        numbers = [*sorted(seen.tags - {ANY_TAG}), OTHER_TAG]
+        numbers = [*sorted(seen.tags - {ANY_TAG}), self._others.tag]
         tags = [Tag(number, is_double) for is_double in (False, True) for number in numbers]
         self.tags: Values[Tag | None] = Values(tags, None)
-        self.macs = Values(sorted(seen.macs), OTHER_MAC)
-        self.uppers = Values(_uppers(seen), Upper(OTHER_PROTOCOL))
+        self.macs = Values(sorted(seen.macs), self._others.mac)
+        self.uppers = Values(self._others.uppers(seen), Upper(self._others.protocol))
+        self.fragments = Values((True,), other=False)
         self.hop_limits = Values(range(1, max(seen.hop_limits | {1}) + 2), 0)
         self.sizes = Values(sorted(size + 1 for size in seen.sizes), MIN_FRAME_BYTES)
         self.universe: Flavour = tuple(
             len_to_bits(len(values))
             for values in (
                 *(self.classes, self.tracked, self.marks, self.too_big, self.tags, self.macs, self.macs),
-                *(self.uppers, self.hop_limits, self.sizes, self.src),
+                *(self.uppers, self.fragments, self.hop_limits, self.sizes, self.src),
             )
         )
         self._conditions: dict[Match, Condition] = {}
@@ -137,17 +140,23 @@ class Space:
         seen = _Seen()
         seen.take(tables)
         return (
-            all(map(self.src.knows, seen.sources))
+            not self._others.are_named(seen)
+            and all(map(self.src.knows, seen.sources))
             and all(map(self.dst.knows, seen.destinations))
             and self.classes.names(seen.classes)
             and self.marks.names(seen.marks)
             and all(frozenset({bit}) in self.too_big.atoms for bit in seen.bits)
             and self.tags.names(Tag(number) for number in seen.tags - {ANY_TAG})
             and self.macs.names(seen.macs)
-            and self.uppers.names(_uppers(seen))
-            and self.hop_limits.names(seen.hop_limits)
+            and self.uppers.names(self._others.uppers(seen))
+            and all(limit < self.hop_limits.atoms[-1] for limit in seen.hop_limits)
             and self.sizes.names(size + 1 for size in seen.sizes)
         )
+
+    @property
+    def other_icmpv6_type(self) -> int:
+        """A type of ICMPv6 that no rule names."""
+        return self._others.icmpv6_type
 
     @cached_property
     def fresh(self) -> Flavour:
@@ -163,6 +172,10 @@ class Space:
     def many(self) -> Bits:
         """The hop limits above all that rules name: they decrease for long before a rule sees it."""
         return 1 << (len(self.hop_limits) - 1)
+
+    def hops_above(self, limit: int) -> Bits:
+        """The hop limits above this one that rules tell apart, and those above all that they name."""
+        return self.hop_limits.where(value for value in self.hop_limits.atoms if value > limit) | self.many
 
     @cached_property
     def last_hops(self) -> Bits:
@@ -214,6 +227,8 @@ class Space:
             asked.append((Field.ETH_DST, self.macs.of(match.eth_dst)))
         if match.ip_proto is not None:
             asked.append((Field.UPPER, self.upper(match)))
+        if match.is_fragment is not None:
+            asked.append((Field.FRAGMENT, self.fragments.of(match.is_fragment)))
         if match.hop_limit is not None:
             asked.append((Field.HOP_LIMIT, self.hop_limits.of(match.hop_limit)))
         if match.ipv6_src is not None:
@@ -348,9 +363,45 @@ def _add(found: set[Value], value: Value | None) -> None:
         found.add(value)
 
 
-def _uppers(seen: _Seen) -> list[Upper]:
-    """The named ones, and for each protocol the rest of it."""
-    protocols = {upper.protocol for upper in seen.uppers} | {TCP, UDP, ICMPV6}
-    detailed = {upper for upper in seen.uppers if upper.detail is not None}
-    rest = {Upper(protocol, OTHER_TYPE if protocol == ICMPV6 else OTHER_PORT) for protocol in protocols}
-    return sorted(detailed | rest)
+class _Others:
+    """Values that no rule names: each stands for all that none does."""
+
+    def __init__(self, seen: _Seen) -> None:
+        self.mark = _unnamed(OTHER_MARK, seen.marks)
+        self.tag = _unnamed(OTHER_TAG, seen.tags)
+        macs = (f"{OTHER_MAC[:-2]}{number:02x}" for number in range(int(OTHER_MAC[-2:], 16), -1, -1))
+        self.mac = next(mac for mac in macs if mac not in seen.macs)
+        self.protocol = _unnamed(OTHER_PROTOCOL, {upper.protocol for upper in seen.uppers})
+        types, ports = (
+            {upper.detail for upper in seen.uppers if (upper.protocol == ICMPV6) == is_icmp}
+            for is_icmp in (True, False)
+        )
+        self.icmpv6_type = _unnamed(OTHER_TYPE, types)
+        self.port = _unnamed(OTHER_PORT, ports)
+
+    def uppers(self, seen: _Seen) -> list[Upper]:
+        """The upper layers that are named, and for each protocol the rest of it."""
+        protocols = {upper.protocol for upper in seen.uppers} | {TCP, UDP, ICMPV6}
+        detailed = {upper for upper in seen.uppers if upper.detail is not None}
+        rest = {
+            Upper(protocol, self.icmpv6_type if protocol == ICMPV6 else self.port) for protocol in protocols
+        }
+        return sorted(detailed | rest)
+
+    def are_named(self, seen: _Seen) -> bool:
+        """Whether any of them is named after all."""
+        return (
+            self.mark in seen.marks
+            or self.tag in seen.tags
+            or self.mac in seen.macs
+            or any(
+                upper.protocol == self.protocol
+                or upper.detail == (self.icmpv6_type if upper.protocol == ICMPV6 else self.port)
+                for upper in seen.uppers
+            )
+        )
+
+
+def _unnamed(first: int, named: Iterable[int | None]) -> int:
+    known = set(named)
+    return next(value for value in range(first, -1, -1) if value not in known)

@@ -7,13 +7,13 @@ no switch on the way tells apart count as one.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from controller.plan.facts import PortId, port_id
-from controller.plan.rules import Prefix, Tables, Track
+from controller.plan.rules import Commit, Prefix, Tables, Track
 from controller.verify.atoms import Bits
 from controller.verify.outcomes import Outcome, Sent
 from controller.verify.space import Field, Flavour, Space
@@ -180,14 +180,20 @@ class Model:
 
 
 def _zones(tables: Tables) -> dict[int, int]:
-    """The connection tracking zone of each port: what comes in by it is looked up there."""
-    return {
-        rule.match.in_port: action.zone
+    """The connection tracking zone of each port: what comes in by it is looked up and remembered there. Where
+    rules differ, most of them decide."""
+    votes = Counter(
+        (rule.match.in_port, action.zone)
         for rule in tables.rules.values()
         if rule.match.in_port is not None
         for action in rule.actions
-        if isinstance(action, Track)
-    }
+        if isinstance(action, Track | Commit)
+    )
+    found: dict[int, int] = {}
+    for (port, zone), _ in votes.most_common():
+        if port not in found and zone not in found.values():
+            found[port] = zone
+    return found
 
 
 class Spread:

@@ -26,7 +26,16 @@ from controller.wire.frames import IPV6_LENGTH, UDP, mac_text
 from controller.wire.nd import solicited_node
 from controller.wire.pcp import NONCE_BYTES, PCP_PORT, MapRequest, encode_request
 from experiments.attack.frames import DISCARD, echo, frame, ipv6, marked_option, random_address, tcp, udp
-from experiments.attack.model import FLOOD_FRAMES, TO_SERVICE, Attack, Attacker, Family, Mark, flood
+from experiments.attack.model import (
+    FLOOD_FRAMES,
+    MARK_BYTES,
+    TO_SERVICE,
+    Attack,
+    Attacker,
+    Family,
+    Mark,
+    flood,
+)
 from topologies.addressing import GATEWAY
 from topologies.heartbeat import HEARTBEAT_PORT, EdgeState, Heartbeat, encode_heartbeat
 
@@ -36,6 +45,7 @@ _NONCE = b"nearcast".ljust(NONCE_BYTES, b"\0")
 _LIFETIME_S = 600
 _THIRD_PARTY = 1
 _LARGE_BYTES = 900
+_LARGEST_IN_MARKS = (1280 - IPV6_LENGTH - 8) // MARK_BYTES
 _UNUSED_PORTS = (DISCARD, 19)
 
 
@@ -139,10 +149,10 @@ def _alerts(a: Attacker, mark: Mark) -> Iterator[bytes]:
 
 
 def _unended(a: Attacker, mark: Mark) -> Iterator[bytes]:
-    """First fragments whose others never come, each of a packet of its own, to fill the memory for
-    reassembly."""
+    """First fragments whose others never come, each of a packet of its own and as large as every link takes,
+    to fill the memory for reassembly."""
     header = IPv6ExtHdrFragment(nh=UDP, id=0, offset=0, m=1)
-    data = frame(a, ipv6(a, a.service) / header / (mark() * 64))
+    data = frame(a, ipv6(a, a.service) / header / (mark() * _LARGEST_IN_MARKS))
     at = ETHERNET_BYTES + IPV6_LENGTH + 4
     for number in range(FLOOD_FRAMES):
         yield data[:at] + struct.pack("!I", number) + data[at + 4 :]

@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "private-routing": "figure2",
     "neighbours": "figure2",
     "privacy": "figure2",
+    "attacks": "figure2",
 }
 LIMIT_S = 280
 

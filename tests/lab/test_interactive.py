@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from controller.openflow.snapshot import load_snapshot
 from lab.kernel import KernelImage
 from tests.lab.host import Watch
 from tests.lab.terminal import Terminal, environment, nearcast
@@ -23,6 +24,11 @@ UP = ("up", "--topology", "figure2")
 FETCH = (
     "user1 curl -s -m 9 -o /dev/null -w '<%{http_code} %header{nearcast-edge}>' http://www.nearcast.test/\n"
 )
+OFCTL = "sh ovs-ofctl -O OpenFlow14"
+LEAK = "table=1,priority=900,metadata=0x1/0xff,ipv6,ipv6_dst=fd6e:6361:7374::/64"
+"""What lets users of figure2 send to the origin."""
+ODD = "table=3,priority=7,ipv6,ipv6_dst=2001:db8::7"
+KILL_CONTROLLER = "sh sh -c 'kill -9 $(ss -Hltnp sport = 6653 | grep -o pid=[0-9]* | cut -d= -f2)'"
 SCRIPTS = {"nothing": "", "commands": "user1 curl -sI http://www.nearcast.test/\nexit\nuser1 echo too late\n"}
 
 
@@ -89,6 +95,7 @@ def test_the_prompt_and_exit(
         assert f"{user} -> www.nearcast.test: " in answers
     assert "6 of 11 answered" in answers, "users are closed to each other"
     _check_operations(session)
+    _check_verify(session)
     terminal.type("link access1 edge1 down\n")
     terminal.wait_for(PROMPT)
     terminal.type(FETCH)
@@ -106,6 +113,10 @@ def test_the_prompt_and_exit(
     terminal.wait_for("begun")
     terminal.type("\x03")
     terminal.wait_for(PROMPT)
+    terminal.type(KILL_CONTROLLER + "\n")
+    terminal.wait_for(PROMPT)
+    status, result, complaint = _verify(session)
+    assert (status, result["controller"]) == (0, None), f"it needs no controller; {complaint}"
     terminal.type("exit\n")
     assert terminal.wait_end() == 0, terminal.text
     session.check_ended()
@@ -142,6 +153,50 @@ def _check_operations(session: Session) -> None:
     refused = nearcast("drain", "edge99", cwd=session.folder, env=session.env)
     assert refused.returncode == 2
     assert "no edge of the topology figure2" in refused.stderr
+
+
+def _verify(session: Session, *words: str) -> tuple[int, Any, str]:
+    """The exit status, result and complaints of `nearcast verify`."""
+    done = nearcast("verify", "--json", *words, cwd=session.folder, env=session.env)
+    return done.returncode, json.loads(done.stdout or "null"), done.stderr
+
+
+def _check_verify(session: Session) -> None:
+    """A proof of the switches as they are, with a leak and with a rule that nobody knows."""
+    terminal = session.terminal
+
+    def change(command: str) -> None:
+        terminal.type(f"{OFCTL} {command}\n")
+        assert "ovs-ofctl: " not in terminal.wait_for(PROMPT)
+
+    status, result, complaint = _verify(session, "--save", "tables.json")
+    assert status == 0, complaint
+    assert result["proof"]["figures"]["switches"] == 6
+    assert ["port_dst=8080" in opening for opening in result["proof"]["openings"]] == [True]
+    assert [opening[1:] for opening in result["controller"]["expected"]["openings"]] == [[6, 8080]]
+    saved = load_snapshot(session.folder / "tables.json")
+    assert saved.rule_count == result["proof"]["figures"]["rules"]
+
+    change(f"add-flow access1 cookie=0x6e63000000000005,{LEAK},actions=goto_table:4")
+    status, result, complaint = _verify(session, "--replay", "--pcap", "packets")
+    assert status == 1, complaint
+    broken = {entry["name"]: entry["violations"] for entry in result["proof"]["invariants"] if entry["count"]}
+    assert set(broken) == {"isolation"}, (result["controller"], broken)
+    violation = broken["isolation"][0]
+    assert violation["failure"] == ""
+    assert [end["where"] for end in violation["witness"]["walk"]["ends"]] == ["origin"]
+    assert violation["ofproto_trace"]["agrees"] is True, violation["ofproto_trace"]
+    assert violation["replay"] == {"agrees": True, "why": "", "expected": ["origin"], "arrived": ["origin"]}
+    assert (session.folder / violation["pcap"]).stat().st_size > 100
+    terminal.type("verify --no-failures\n")
+    assert "violated: 1 of 9" in terminal.wait_for(PROMPT)
+
+    change(f"add-flow access2 {ODD},actions=drop")
+    status, _, complaint = _verify(session)
+    assert status == 2
+    assert complaint.startswith("nearcast: nothing is proved: access2: table 3 priority 7 ")
+    change(f"--strict del-flows access1 {LEAK}")
+    change(f"--strict del-flows access2 {ODD}")
 
 
 def test_down_from_another_terminal(labs_up: dict[str, Session]) -> None:

@@ -97,6 +97,7 @@ class Chaos:
             "eth_dst": maybe(0.15, _MACS),
             "ip_proto": protocol,
             "hop_limit": maybe(0.1, (0, 1, 2, 63, 64)),
+            "is_fragment": maybe(0.15, (False, True)),
             "icmpv6_type": maybe(0.5, (0, 128, 135)) if protocol == ICMPV6 else None,
             "ipv6_src": maybe(0.15, _PREFIXES),
             "ipv6_dst": None if scope else maybe(0.15, _PREFIXES),

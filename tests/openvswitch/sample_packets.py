@@ -116,6 +116,7 @@ class Sampler:
             hop_limit=wanted.get("hop_limit", random.choice((64, 64, 64, 255, 2, 1, 0))),
             frame_bytes=1514 if "too_big" in wanted else random.choice(self._lengths),
             tags=tags,
+            is_fragment=protocol == FRAGMENT or wanted.get("is_fragment", random.random() < 0.1),
         )
 
     def _address(self, name: str, wanted: Mapping[str, Any]) -> IPv6Address:
@@ -133,7 +134,7 @@ class Sampler:
         """The same with one field changed."""
         random, packet = self._random, probe.packet
         match random.choice(
-            ("in_port", "eth_src", "eth_dst", "src", "dst", "hop", "tags", "rest", "states", "mark")
+            ("in_port", "eth_src", "eth_dst", "src", "dst", "hop", "tags", "piece", "rest", "states", "mark")
         ):
             case "in_port":
                 return replace(probe, in_port=self._in_port({}))
@@ -154,6 +155,8 @@ class Sampler:
             case "tags":
                 tags = (0, 1, 2, 3, 100, 4095)
                 packet = replace(packet, tags=tuple(random.choices(tags, k=random.randrange(3))))
+            case "piece":
+                packet = replace(packet, is_fragment=packet.ip_proto == FRAGMENT or not packet.is_fragment)
             case "rest":
                 other = self._packet({})
                 packet = replace(

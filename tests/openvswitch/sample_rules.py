@@ -69,6 +69,8 @@ def everything() -> Tables:
         Rule(permit, 10, Match(source_class=SourceClass.USER, ipv6_dst=USERS), Origin.PERMIT, goto=gateway),
         Rule(permit, 1, Match(source_class=SourceClass.DNS), Origin.NO_ROUTE, (Punt(),), meter=2),
         Rule(gateway, 10, Match(in_port=1), Origin.GATEWAY, (Track(7, flow),)),
+        Rule(gateway, 20, Match(in_port=1, is_fragment=True), Origin.FRAGMENT, (Track(7, flow),), meter=2),
+        Rule(gateway, 20, Match(in_port=2, is_fragment=False), Origin.GATEWAY, goto=router),
         Rule(flow, 30, Match(ct_state=CtState.INVALID), Origin.GATEWAY),
         Rule(
             flow,

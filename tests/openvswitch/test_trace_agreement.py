@@ -14,7 +14,7 @@ import pytest
 from controller.openflow.agreement import bridges, compare, confirm
 from controller.openflow.channel import Channel
 from controller.openflow.ofproto_trace import Bridge, Verdict, passes_of, verdict_of
-from controller.openflow.probe import FRAGMENT, Probe, frame_of, trace_arguments
+from controller.openflow.probe import Probe, frame_of, trace_arguments
 from controller.openflow.snapshot import read_snapshot
 from controller.openflow.unixctl import Unixctl, UnixctlError
 from controller.plan.compile import plan
@@ -144,11 +144,10 @@ def metro(vswitch: OpenVSwitch) -> Iterator[Metro]:
 def variant(probe: Probe, random: Random) -> tuple[Probe, bytes]:
     """A frame of the packet, at times one with more headers; and the packet as a switch then sees it."""
     packet = probe.packet
-    chance = random.random()
-    if chance > 0.15 or packet.ip_proto == FRAGMENT:
-        return probe, frame_of(packet, has_hop_by_hop=chance > 0.9)
-    frame = frame_of(packet, is_first_fragment=True)
+    frame = frame_of(packet, has_hop_by_hop=random.random() > 0.9)
     # What a first fragment has of its upper layer is not looked at: it counts as zeros.
+    if not packet.is_fragment:
+        return probe, frame
     if packet.icmpv6_type is not None:
         packet = replace(packet, icmpv6_type=0)
     elif packet.port_dst is not None:

@@ -78,6 +78,7 @@ def matches(draw: st.DrawFn) -> Match:
                 "eth_dst": MACS,
                 "ip_proto": BYTES,
                 "hop_limit": BYTES,
+                "is_fragment": st.booleans(),
                 "icmpv6_type": BYTES,
                 "ipv6_src": prefixes(),
                 "ipv6_dst": prefixes(),

@@ -44,6 +44,7 @@ class Packet:
     src: IPv6Address
     dst: IPv6Address
     hop_limit: int = 64
+    is_fragment: bool = False
     ip_proto: int = UDP
     icmpv6_type: int | None = None
     port_dst: int | None = None
@@ -192,6 +193,7 @@ def _matches(match: Match, in_port: int, source_class: int | None, packet: Packe
         (match.eth_dst, packet.eth_dst),
         (match.ip_proto, packet.ip_proto),
         (match.hop_limit, packet.hop_limit),
+        (match.is_fragment, packet.is_fragment),
         (match.icmpv6_type, packet.icmpv6_type),
         (match.port_dst, packet.port_dst),
         (match.ct_state, packet.ct_state),

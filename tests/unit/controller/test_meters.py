@@ -1,4 +1,4 @@
-"""Limits on what reaches the controller: every host port for itself, every kind of error for itself."""
+"""Limits on what reaches the controller and what is kept: each host port and kind of error for itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ for _switch, _meter in plan_meters(FACTS):
     METERS[_switch][_meter.number] = _meter
 
 ASKED = {
-    Role.USER: {Origin.CONTROL, Origin.REQUEST, Origin.CLAIM},
+    Role.USER: {Origin.CONTROL, Origin.REQUEST, Origin.CLAIM, Origin.FRAGMENT},
     Role.EDGE: {Origin.CONTROL, Origin.REQUEST, Origin.HEALTH},
     Role.ORIGIN: {Origin.CONTROL, Origin.REQUEST},
     Role.DNS: {Origin.CONTROL, Origin.REQUEST},
@@ -42,7 +42,7 @@ class Bucket:
         return True
 
 
-def test_every_host_port_has_a_meter_for_each_thing_its_host_may_ask() -> None:
+def test_every_host_port_has_a_meter_for_each_thing_that_is_limited_there() -> None:
     for switch in TOPOLOGY.switches:
         wanted = set(ERROR_METER.values())
         for port in TOPOLOGY.ports[switch]:
@@ -74,12 +74,14 @@ def test_every_error_that_a_router_sends_has_a_limit() -> None:
     }
 
 
-@pytest.mark.parametrize("origin", [Origin.ADDRESS_UNREACHABLE, Origin.NO_ROUTE, Origin.CONTROL])
+@pytest.mark.parametrize(
+    "origin", [Origin.ADDRESS_UNREACHABLE, Origin.NO_ROUTE, Origin.CONTROL, Origin.FRAGMENT]
+)
 def test_of_a_sweep_of_ten_thousand_packets_a_second_little_gets_through(origin: Origin) -> None:
     number = ERROR_METER.get(origin) or port_meter(TOPOLOGY.access_port("user1").number, origin)
     bucket = Bucket(METERS["a1"][number])
     through = sum(bucket.takes(packet / 10_000) for packet in range(20_000))
-    assert through <= 2 * 100 + 50 + 1
+    assert through <= 2 * bucket.meter.rate_pps + bucket.meter.burst_packets + 1 <= 301
 
 
 def test_heartbeats_get_through_even_when_many_come_at_once() -> None:
@@ -88,6 +90,13 @@ def test_heartbeats_get_through_even_when_many_come_at_once() -> None:
     assert all(bucket.takes(beat * HEARTBEAT_INTERVAL_S) for beat in range(beats))
     late = round(2 * SILENCE_S / HEARTBEAT_INTERVAL_S)
     assert all(bucket.takes(11.0) for _ in range(late))
+
+
+def test_the_largest_datagram_gets_through_in_the_smallest_fragments_every_second() -> None:
+    bucket = Bucket(METERS["a1"][port_meter(TOPOLOGY.access_port("user1").number, Origin.FRAGMENT)])
+    fragments = -(-0xFFFF // (1280 - 40 - 8))
+    for second in range(10):
+        assert all(bucket.takes(float(second)) for _ in range(fragments))
 
 
 def test_a_host_that_starts_is_heard_in_full() -> None:

@@ -194,9 +194,9 @@ def test_a_frame_has_the_fields_of_its_packet(packet: Packet) -> None:
 def test_more_headers_hide_nothing_from_us() -> None:
     behind = upper_layer(ipv6_packet(frame_of(PACKET, has_hop_by_hop=True)))
     assert (behind.protocol, behind.offset) == (UDP, 48)
-    first = upper_layer(ipv6_packet(frame_of(PACKET, is_first_fragment=True)))
+    first = upper_layer(ipv6_packet(frame_of(replace(PACKET, is_fragment=True))))
     assert (first.protocol, first.offset) == (UDP, 48)
-    later = upper_layer(ipv6_packet(frame_of(replace(PACKET, ip_proto=FRAGMENT))))
+    later = upper_layer(ipv6_packet(frame_of(replace(PACKET, ip_proto=FRAGMENT, is_fragment=True))))
     assert (later.protocol, later.offset) == (UDP, None)
 
 
@@ -205,3 +205,5 @@ def test_no_frame_can_be_made_of_some_packets() -> None:
         frame_of(replace(PACKET, frame_bytes=61))
     with pytest.raises(ValueError, match="extension header"):
         frame_of(replace(PACKET, ip_proto=60))
+    with pytest.raises(ValueError, match="is one"):
+        frame_of(replace(PACKET, ip_proto=FRAGMENT))

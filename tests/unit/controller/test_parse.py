@@ -44,7 +44,7 @@ def test_ports_and_types_are_found() -> None:
     assert (found.ip_proto, found.port_src, found.port_dst, found.icmpv6_type) == (UDP, 40000, 53, None)
     assert (found.eth_src, found.eth_dst) == (PACKET.eth_src, PACKET.eth_dst)
     assert (found.src, found.dst, found.hop_limit) == (PACKET.src, PACKET.dst, 7)
-    assert (found.frame_bytes, found.tags) == (62, ())
+    assert (found.frame_bytes, found.tags, found.is_fragment) == (62, (), False)
     assert parse_packet(frame(TCP, TCP_HEADER)).port_dst == 80
     found = parse_packet(frame(ICMPV6, ECHO))
     assert (found.ip_proto, found.icmpv6_type, found.port_dst) == (ICMPV6, 128, None)
@@ -76,20 +76,26 @@ def test_a_first_fragment_hides_its_ports_even_if_it_is_the_whole_packet(more: i
     found = parse_packet(frame(44, fragment(UDP, 0, more), UDP_HEADER))
     assert (found.ip_proto, found.port_src, found.port_dst) == (UDP, None, None)
     found = parse_packet(frame(44, fragment(ICMPV6, 0, more), ECHO))
-    assert (found.ip_proto, found.icmpv6_type) == (ICMPV6, None)
+    assert (found.ip_proto, found.icmpv6_type, found.is_fragment) == (ICMPV6, None, True)
 
 
 def test_a_later_fragment_has_no_protocol_but_that_of_fragments() -> None:
     found = parse_packet(frame(44, fragment(UDP, 8, 0), UDP_HEADER))
-    assert (found.ip_proto, found.port_dst) == (FRAGMENT, None)
+    assert (found.ip_proto, found.port_dst, found.is_fragment) == (FRAGMENT, None, True)
 
 
 @pytest.mark.parametrize(
-    ("first", "rest"),
-    [(60, "11 c8 01 04"), (44, "11 00"), (43, ""), (0, OPTIONS.format(next="2c") + " 11 00")],
+    ("first", "rest", "is_fragment"),
+    [
+        (60, "11 c8 01 04", False),
+        (44, "11 00", True),
+        (43, "", False),
+        (0, OPTIONS.format(next="2c") + " 11 00", True),
+    ],
 )
-def test_a_chain_that_is_cut_short_ends_in_no_header(first: int, rest: str) -> None:
-    assert parse_packet(frame(first, rest)).ip_proto == NO_NEXT_HEADER
+def test_a_chain_that_is_cut_short_ends_in_no_header(first: int, rest: str, is_fragment: bool) -> None:
+    found = parse_packet(frame(first, rest))
+    assert (found.ip_proto, found.is_fragment) == (NO_NEXT_HEADER, is_fragment)
 
 
 def test_an_upper_layer_that_is_cut_short_has_no_fields() -> None:

@@ -9,11 +9,13 @@ import pytest
 
 from controller.plan.anycast import choices
 from controller.plan.compile import plan
-from controller.plan.facts import Bound, Facts, GatewayMode, Opening, Pin, PortId, ServiceAt
+from controller.plan.facts import Bound, Facts, GatewayMode, Opening, Pin, PortId, ServiceAt, port_id
 from controller.plan.gateway import plan_gateway
+from controller.plan.meters import port_meter
 from controller.plan.pipeline import Origin, TableId
-from controller.plan.rules import CONTROLLER_PORT, Commit, PushTag, Rule, Track
-from controller.verify.packet import TCP, Packet
+from controller.plan.rules import CONTROLLER_PORT, Action, Commit, PushTag, Rule, Track
+from controller.verify.network import Network
+from controller.verify.packet import TCP, Context, Packet
 from controller.verify.results import Fate, Walk
 from controller.wire.frames import ICMPV6, UDP
 from controller.wire.icmpv6 import IcmpType
@@ -325,14 +327,36 @@ def test_the_origin_answers_without_a_mark(facts: Facts) -> None:
 
 
 def test_every_user_has_a_zone_of_its_own() -> None:
-    zones = [
-        action.zone
-        for switch in TOPOLOGY.of_role(Role.ACCESS)
-        for rule in of_table(FACTS, TableId.GATEWAY, switch)
-        for action in rule.actions
-        if isinstance(action, Track)
-    ]
-    assert sorted(zones) == [1, 2, 3, 4]
+    zones: dict[PortId, set[Action]] = {}
+    for switch in TOPOLOGY.of_role(Role.ACCESS):
+        for rule in of_table(FACTS, TableId.GATEWAY, switch):
+            assert rule.match.in_port is not None
+            zones.setdefault(PortId(switch, rule.match.in_port), set()).update(rule.actions)
+    assert sorted(zones) == sorted(port_id(TOPOLOGY.access_port(user)) for user in USERS)
+    assert sorted(zones.values(), key=str) == [{Track(zone, TableId.FLOW)} for zone in (1, 2, 3, 4)]
+
+
+def test_fragments_of_every_user_are_limited_and_nothing_else_is() -> None:
+    network = Network(TOPOLOGY, plan(FACTS))
+    meters: dict[str, int | None] = {}
+    for user in USERS:
+        at = port_id(TOPOLOGY.access_port(user))
+        met = {
+            is_fragment: network.lookup(
+                at.switch,
+                TableId.GATEWAY,
+                replace(segment(user, SERVICE), is_fragment=is_fragment),
+                Context(at.number),
+            ).rule
+            for is_fragment in (False, True)
+        }
+        plain, limited = met[False], met[True]
+        assert plain is not None
+        assert limited is not None
+        assert plain.meter is None
+        assert (limited.actions, limited.goto) == (plain.actions, plain.goto)
+        meters[user] = limited.meter
+    assert meters == {user: port_meter(TOPOLOGY.access_port(user).number, Origin.FRAGMENT) for user in USERS}
 
 
 def test_an_open_gateway_lets_in_what_nobody_asked_for_and_its_answers_out() -> None:

@@ -53,6 +53,17 @@ def visited(rules: Iterable[Rule], *buckets: Bucket, packet: Packet = PACKET) ->
     return visit(Network(small(), {"c1": tables}), packet, PortId("c1", 4))
 
 
+@pytest.mark.parametrize("is_fragment", [False, True])
+def test_a_rule_may_ask_whether_a_packet_is_a_fragment(is_fragment: bool) -> None:
+    rules = [
+        rule(TableId.INGRESS, Output(1), match=Match(in_port=4, is_fragment=True)),
+        rule(TableId.INGRESS, Output(2), match=Match(in_port=4, is_fragment=False)),
+    ]
+    (left,) = visited(rules, packet=replace(PACKET, is_fragment=is_fragment)).copies
+    assert isinstance(left, Left)
+    assert left.port == (1 if is_fragment else 2)
+
+
 def bucket(*actions: Action) -> Visit:
     """What comes of a group with one bucket."""
     return visited([rule(TableId.INGRESS, ToGroup(1))], Bucket(actions))

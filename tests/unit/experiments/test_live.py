@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments import live, session
-from experiments.cli import main
 from experiments.interactive import LIVE_COMMANDS
 from experiments.requests import Requests, outcome
-from lab.relay import Channel, answer_requests, relayed
+from tests.unit.experiments.live_labs import Run, lab_up, run_nearcast
 
 ROWS = [
     {"switch": "a1", "destination": "2001:db8:2::/48", "edge": None, "via": "d1", "alternate": "d2"},
@@ -25,7 +22,7 @@ ROWS = [
 ]
 PACKET = {
     "src": "2001:db8:1::5", "dst": "2001:db8:ffff::1", "protocol": 6, "port_dst": 80, "frame_bytes": 114,
-    "hop_limit": 64, "edge": None,
+    "hop_limit": 64, "edge": None, "icmpv6_type": None, "is_fragment": False,
 }  # fmt: skip
 RULE = {
     "kind": "rule", "table": "ingress", "priority": 300, "match": "in_port=4", "actions": ["goto:permit"],
@@ -67,25 +64,6 @@ class Lab:
         return self.answers.get(str(request["op"]), {"ok": True})
 
 
-@contextmanager
-def lab_up(
-    cache: Path, handler: Callable[[Mapping[str, Any]], Mapping[str, Any]], process: int
-) -> Iterator[None]:
-    """A lab whose `up` is this process (or another one that lives), with its socket."""
-    folder = cache / "nearcast" / "labs"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{process}.pid").write_text(session._started(process))
-    with relayed(folder / f"{process}.sock") as inner:
-        assert inner is not None
-        own = socket.socket(fileno=os.dup(inner.fileno()))
-        channel = Channel(own.fileno())
-        threading.Thread(target=answer_requests, args=(channel, handler), daemon=True).start()
-        with own:
-            yield
-            own.shutdown(socket.SHUT_RDWR)
-    (folder / f"{process}.pid").unlink()
-
-
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -100,21 +78,8 @@ def lab(cache: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def nearcast(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["nearcast", *words])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        code = end.value.code
-        return (code if isinstance(code, int) else int(code is not None)), said.out, said.err
-
-    return run
-
-
-Run = Callable[..., tuple[int, str, str]]
+def nearcast(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return partial(run_nearcast, monkeypatch, capsys)
 
 
 def test_rows_become_a_table(lab: Lab, nearcast: Run) -> None:

@@ -88,7 +88,7 @@ def test_the_tree_carries_a_recipe_with_what_the_lab_needs() -> None:
     features = (
         "OPENVSWITCH VETH NET_SCH_NETEM NET_SCH_HTB NET_SCH_TBF IPV6 NF_TABLES INET6_ESP OVERLAY_FS HOSTFS"
     )
-    for name in (*features.split(), "UML_TIME_TRAVEL_SUPPORT", "KALLSYMS"):
+    for name in (*features.split(), "UML_TIME_TRAVEL_SUPPORT", "KALLSYMS", "SYN_COOKIES"):
         assert f"CONFIG_{name}=y" in config
 
 
