@@ -11,6 +11,7 @@ from controller.openflow.channel import ChannelError
 from controller.openflow.unixctl import UnixctlError
 from experiments import lab_side
 from experiments.control import ControlError
+from experiments.lab_watch import LabWatch
 from experiments.testbed import Testbed
 from lab.jobs import CHECKOUT
 from lab.relay import failed, parse
@@ -24,6 +25,7 @@ class Requests:
 
     def __init__(self) -> None:
         self._testbed: Testbed | None = None
+        self._watch = LabWatch()
 
     def ready(self, testbed: Testbed) -> None:
         """From now on requests are carried out."""
@@ -37,6 +39,8 @@ class Requests:
         try:
             if request.get("op") == "subscribe":
                 return _subscribe(testbed, request)
+            if request.get("op") == "watch":
+                return self._watch.watch(testbed, request)
             own = lab_side.HANDLERS.get(str(request.get("op")))
             return own(testbed, request) if own is not None else testbed.control.request(**request)
         except ValueError as error:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,6 +52,9 @@ def verify(
     topology: Annotated[
         str | None, typer.Option("--topology", "-t", help="Refuse switches of any other topology.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Prove every change of the tables as it comes, until Ctrl-C.")
+    ] = False,
     show_policy: Annotated[
         bool, typer.Option("--show-policy", help="Print the default policy as YAML and end.")
     ] = False,
@@ -67,8 +70,8 @@ def verify(
 
         print(default_policy_text(), end="")
         return
-    if file is not None and (lab is not None or replay):
-        word = "--replay" if replay else "--lab"
+    if file is not None and (lab is not None or replay or watch):
+        word = "--watch" if watch else "--replay" if replay else "--lab"
         raise UsageError(f"{word} needs a lab that is up; leave out {file}, which is a saved snapshot")
 
     def ask(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +81,8 @@ def verify(
     from controller.verify.proof import UndecidableError
 
     try:
+        if watch:
+            raise typer.Exit(EXIT_VIOLATED if _watch(ask, policy, as_json) else 0)
         with _progress(quiet=as_json) as sink:
             reading = _saved(file) if file is not None else _read(ask, topology, sink)
             _check_topology(reading.snapshot.topology, topology)
@@ -106,6 +111,25 @@ def _not_proved(text: str) -> typer.Exit:
     """The end with exit status 2: a failure must not look like a violation."""
     print(f"nearcast: nothing is proved: {text}", file=sys.stderr)
     return typer.Exit(EXIT_NOT_PROVED)
+
+
+def _watch(ask: AskLab, policy: Path | None, as_json: bool) -> bool:
+    """Watch a lab until Ctrl-C or its end; whether something happened that must not happen at any moment."""
+    from experiments.live_tables import console
+    from experiments.watching import Watcher, watch_json, watch_line
+
+    out = console()
+
+    def tell(note: Mapping[str, Any]) -> None:
+        if as_json:
+            print(watch_json(note), flush=True)
+        else:
+            out.print(watch_line(note), soft_wrap=True)
+
+    watcher = Watcher(ask, lambda topology: None if policy is None else _policy(policy, topology), tell)
+    with suppress(KeyboardInterrupt):
+        watcher.run()
+    return watcher.has_failed
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 from controller.openflow.monitor import TableEvent
 from controller.openflow.recorder import RecordingReader, State, states
-from controller.verify.history import Lapse, Watch
+from controller.verify.history import WATCHED, Lapse, Watch
 from controller.verify.policy import Policy
+from topologies.spec import Topology
 
 POLL_S = 0.3
 Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -19,10 +20,16 @@ Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 class Watcher:
     """Follows a lab and tells what does not hold any more, and what does again."""
 
-    def __init__(self, ask: Ask, policy: Policy | None, tell: Callable[[Mapping[str, Any]], None]) -> None:
-        """`tell` is given one mapping for each thing that happens."""
+    def __init__(
+        self,
+        ask: Ask,
+        policy_for: Callable[[Topology], Policy | None],
+        tell: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """`policy_for` gives the policy for the lab's topology, None for the default; `tell` is given one
+        mapping for each thing that happens."""
         self._ask = ask
-        self._policy = policy
+        self._policy_for = policy_for
         self._tell = tell
         self.has_failed = False
 
@@ -32,7 +39,7 @@ class Watcher:
         lines = self._lines()
         reader = RecordingReader(next(lines))
         topology = reader.snapshot.topology
-        watch = Watch(topology) if self._policy is None else Watch(topology, self._policy)
+        watch = Watch(topology, self._policy_for(topology) or WATCHED)
         began_s = reader.snapshot.t_s
         events = _events(reader, lines)
         for number, moment in enumerate(states(reader.snapshot, events)):
