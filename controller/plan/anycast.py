@@ -25,7 +25,6 @@ from topologies.spec import Role, Topology
 
 _STRAYED, _TAGGED = 129, 130
 """Above the plain route to the service, which has the priority of a /128."""
-_TAG_BYTES = 4
 
 
 @remembered
@@ -113,7 +112,7 @@ class ServiceRoutes:
                 way |= next((port for port in ports_of(ways[switch]) if port != number), 0)
             actions = (PopTag(), *hops.actions(way)) if is_last else hops.actions(way)
             rules.setdefault(switch, []).append(Rule(TableId.UNICAST, _TAGGED, match, Origin.PIN, actions))
-            check = hops.check(way, _TAG_BYTES)
+            check = hops.check(way)
             if check is not None or hops.check(ways[switch]) is not None:
                 checks = () if check is None else (check,)
                 measured = Rule(TableId.ROUTER, _TAGGED, match, Origin.PIN, checks, goto=TableId.UNICAST)

@@ -75,14 +75,15 @@ class Hops:
             self._groups[way] = Group(_PAIR | way, GroupKind.FAST_FAILOVER, buckets)
         return self._groups[way]
 
-    def check(self, way: int, tag_bytes: int = 0) -> CheckLarger | None:
-        """The check of a packet that may not fit through one of the ports of a way, and has a tag so long."""
+    def check(self, way: int) -> CheckLarger | None:
+        """The check of a packet that may not fit through one of the ports of a way. A VLAN tag does not
+        count: Linux keeps it beside the frame, and leaves it out of the length it checks and of the MTU."""
         if not self.narrow or not way:
             return None
         mtu_bytes = min(self.ports[number].link.mtu_bytes for number in ports_of(way))
         if mtu_bytes not in self.narrow:
             return None
-        return CheckLarger(mtu_bytes + _ETHERNET_BYTES + tag_bytes, self.narrow.index(mtu_bytes))
+        return CheckLarger(mtu_bytes + _ETHERNET_BYTES, self.narrow.index(mtu_bytes))
 
 
 def ports_of(way: int) -> tuple[int, ...]:

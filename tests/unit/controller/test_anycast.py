@@ -129,7 +129,7 @@ def test_a_dead_edge_port_is_survived_by_a_second_edge_at_the_same_switch() -> N
     assert fake.send("user1", user_address(topology, "user1"), SERVICE).hosts == ["edge4"]
 
 
-def test_tagged_packets_are_measured_with_their_tag_by_the_links_of_their_own_way() -> None:
+def test_tagged_packets_are_measured_without_their_tag_by_the_links_of_their_own_way() -> None:
     links = tuple(
         replace(link, mtu_bytes=1400) if link.name in ("a1-d1", "a1-d2") else link for link in TOPOLOGY.links
     )
@@ -139,8 +139,8 @@ def test_tagged_packets_are_measured_with_their_tag_by_the_links_of_their_own_wa
     found = rules_with_tags(facts, "a1", TableId.ROUTER)
     # edge1 is at a1 itself, behind a wide link, but its alternate is an uplink.
     assert {tag: rule.actions for tag, rule in found.items()} == {
-        1: (CheckLarger(1400 + 18, 0),),
-        3: (CheckLarger(1400 + 18, 0),),
+        1: (CheckLarger(1400 + 14, 0),),
+        3: (CheckLarger(1400 + 14, 0),),
     }
     fake = FakeNetwork(facts, plan(facts))
     port = TOPOLOGY.port("a1", "d2")
