@@ -6,7 +6,7 @@ in a sentence, and it knows a packet's way that shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Protocol
@@ -62,19 +62,19 @@ class Check(Shows, Protocol):
 
 
 class Reach:
-    """Nothing of it is delivered: not to these hosts, and not to these destinations at any host."""
+    """No host gets what it is forbidden: `forbidden` gives the destinations by host."""
 
     kinds = (Sent,)
 
-    def __init__(self, ground: Ground, name: str, sentence: str, hosts: frozenset[str], to: Bits) -> None:
+    def __init__(self, ground: Ground, name: str, sentence: str, forbidden: Mapping[str, Bits]) -> None:
         self.name = name
-        self._ground, self._sentence, self._hosts, self._to = ground, sentence, hosts, to
+        self._ground, self._sentence, self._forbidden = ground, sentence, forbidden
 
     def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
         """What is delivered."""
         host = self._ground.model.host(place, outcome)
         if host is not None:
-            wrong = destinations if host in self._hosts else destinations & self._to
+            wrong = destinations & self._forbidden.get(host, 0)
             if wrong:
                 yield Finding(self.name, self._sentence.format(host=host), place, outcome, wrong)
 
@@ -82,7 +82,7 @@ class Reach:
         """It is delivered."""
         dst = self._ground.space.dst
         return any(
-            end.where in self._hosts or dst.containing(end.packet.dst) & self._to for end in walk.delivered
+            dst.containing(end.packet.dst) & self._forbidden.get(end.where, 0) for end in walk.delivered
         )
 
 

@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from controller.plan.facts import PortId
 from controller.plan.pipeline import TableId
@@ -69,6 +70,7 @@ class Nearest:
         self._places: dict[str, Place] = {}
         self._tagged = tagged_edges(ground)
         self._kept: dict[tuple[str, int], frozenset[str]] = {}
+        self._marks: dict[str, tuple[int, ...]] = {}
         for place in places:
             user = ground.model.wiring.far_ends[PortId(*place[:2])]
             if isinstance(user, str) and ground.topology.role(user) is Role.USER:
@@ -89,7 +91,7 @@ class Nearest:
                 yield Finding(self.name, sentence, place, outcome, self._ground.service)
 
     def _not_kept(self, user: str, place: Place, new: dict[str, Outcome]) -> Iterator[Finding]:
-        for mark in self._ground.space.marks.atoms:
+        for mark in self._told_apart(place.switch):
             found = [reached(self._ground, place, Beginning(state, mark)) for state in BELONGING]
             if self._is_begun(place, mark):
                 found.insert(0, new)
@@ -102,6 +104,19 @@ class Nearest:
                     yield Finding(
                         self.name, sentence, place, next(iter(hosts.values())), self._ground.service
                     )
+
+    def _told_apart(self, switch: str) -> tuple[int, ...]:
+        """The marks that a switch tells apart or gives, and one of all the others."""
+        known = self._marks.get(switch)
+        if known is None:
+            rules = self._ground.model.tables[switch].rules.values()
+            named = {rule.match.ct_mark for rule in rules if rule.match.ct_mark is not None}
+            named |= {
+                action.mark or 0 for rule in rules for action in rule.actions if isinstance(action, Commit)
+            }
+            others = (mark for mark in self._ground.space.marks.atoms if mark not in named)
+            known = self._marks[switch] = (*islice(others, 1), *sorted(named))
+        return known
 
     def _is_begun(self, place: Place, mark: int) -> bool:
         """Whether new connections get this mark."""
@@ -129,7 +144,7 @@ class Nearest:
         """The edges where a user's new connections may begin."""
         found = nearest_roots(self._ground.topology, self._ground.model, self._edges)
         for user, edge in self._ground.expected.bound.items():
-            if edge in self._edges:
+            if edge in self._edges and user in self._near(edge):
                 found[user] = frozenset({edge})
         return found
 

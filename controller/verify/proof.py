@@ -222,10 +222,9 @@ class _Proving:
     ) -> list[_Case]:
         """Which check is asked of whose packets."""
         ground = self.ground
-        origin = frozenset(self.topology.of_role(Role.ORIGIN))
-        isolation = Reach(
-            ground, "isolation", "a packet from a user reaches {host}", origin, ground.infrastructure
-        )
+        hidden = dict.fromkeys(self.topology.hosts, ground.infrastructure)
+        hidden |= dict.fromkeys(self.topology.of_role(Role.ORIGIN), ground.space.dst.all)
+        isolation = Reach(ground, "isolation", "a packet from a user reaches {host}", hidden)
         both: list[Check] = [Zoned(ground), NeighboursOnly(ground), gateway, own_sources, OneWinner(ground)]
         wanted = {name: name in self.policy.invariants for name in BUILT_IN}
         # Who sends from what is needed to know what is planned, whether it is to be proved or not.
@@ -239,10 +238,9 @@ class _Proving:
 
     def _forbidden(self, rule: Reachability) -> Reach:
         ground = self.ground
-        to = ground.destinations(*rule.destinations)
-        if rule.hosts and rule.destinations:
-            return Reach(ground, rule.name, rule.name + ": {host} gets it", frozenset(), to)
-        return Reach(ground, rule.name, rule.name + ": {host} gets it", frozenset(rule.hosts), to)
+        to = ground.destinations(*rule.destinations) if rule.destinations else ground.space.dst.all
+        forbidden = dict.fromkeys(rule.hosts or self.topology.hosts, to)
+        return Reach(ground, rule.name, rule.name + ": {host} gets it", forbidden)
 
     def _entries(self, senders: tuple[str, ...]) -> tuple[Place, ...]:
         return tuple(
