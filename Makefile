@@ -31,7 +31,8 @@ test: bootstrap ## lint, types, unit, property and golden tests, then the lab te
 
 test-ryu: bootstrap ## the same controller on ryu 4.34: a real Open vSwitch, and a whole lab
 	@scripts/ryu.sh
-	NEARCAST_OPENFLOW_RUNTIME=ryu $(PY) -m pytest tests/openvswitch tests/ryu
+	NEARCAST_OPENFLOW_RUNTIME=ryu $(PY) -m pytest tests/openvswitch/test_real_switch.py \
+		tests/openvswitch/test_whole_controller.py tests/ryu
 
 up: bootstrap ## start TOPOLOGY on the real clock with a prompt
 	@$(NEARCAST) up --lab $(LAB) --topology $(TOPOLOGY)
