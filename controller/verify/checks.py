@@ -185,6 +185,7 @@ class Unsolicited:
         self._ground = ground
         self._belonging = ground.space.said(Memory.THEIRS, BELONGING)
         self._new = ground.space.said(Memory.THEIRS, (CtState.NEW,))
+        self._known: dict[Place, list[tuple[str, Outcome]]] = {}
         self.openings: dict[Opening, str] = {}
 
     def seen(self, place: Place, outcome: Outcome, destinations: Bits) -> Iterator[Finding]:
@@ -210,13 +211,25 @@ class Unsolicited:
     def _looked_up(self, place: Place, outcome: LookedUp, destinations: Bits) -> Iterator[Finding]:
         """What goes to one user because another's memory knows it."""
         ground, owner = self._ground, self._ground.model.zone_owners.get(outcome.zone)
-        for sent in ground.model.outcomes(place):
-            host = ground.model.host(place, sent)
+        for host, sent in self._to_users(place):
             wrong = sent.destinations & destinations & ~ground.multicast
-            is_user = host is not None and ground.topology.role(host) is Role.USER
-            if host is not None and is_user and wrong and ground.ports[host] != owner:
+            is_next = isinstance(sent, Sent) and sent.rule.table is outcome.table
+            if is_next and wrong and ground.ports[host] != owner:
                 sentence = f"{host} gets what another's memory knows"
                 yield Finding(self.name, sentence, place, sent, wrong)
+
+    def _to_users(self, place: Place) -> list[tuple[str, Outcome]]:
+        """What leaves a switch for users."""
+        found = self._known.get(place)
+        if found is None:
+            ground = self._ground
+            pairs = ((ground.model.host(place, sent), sent) for sent in ground.model.outcomes(place))
+            found = self._known[place] = [
+                (host, sent)
+                for host, sent in pairs
+                if host is not None and ground.topology.role(host) is Role.USER
+            ]
+        return found
 
     def _is_opening(self, outcome: Sent | Remembered, destinations: Bits) -> bool:
         """Whether it is there because a user has subscribed to it; it is noted then."""

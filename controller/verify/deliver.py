@@ -24,6 +24,7 @@ from controller.verify.spread import NONE_DOWN, Place, Spread
 from topologies.spec import Role
 
 _UNPROTECTED = (Ending.DEAD, Ending.HAIRPIN)
+_REFUSED = (Ending.MISSED, Ending.DROPPED)
 
 
 class Delivery:
@@ -43,7 +44,7 @@ class Delivery:
             for host in owner.hosts:
                 self._owned[host] = self._owned.get(host, 0) | owner.destinations
         space = planned.ground.space
-        self._may_miss = {
+        self._may_end = {
             TableId.FLOW: space.said(Memory.OWN, (CtState.INVALID,)),
             TableId.DELIVER: space.said(Memory.THEIRS, (CtState.NEW, CtState.INVALID)),
         }
@@ -72,6 +73,10 @@ class Delivery:
                     place, outcome, destinations, f"leaves by port {outcome.port}, which is none"
                 )
             elif isinstance(far, str):
+                macs = ground.space.macs.where(self._planned.macs.get(far, ()))
+                if macs and outcome.flavour[Field.ETH_DST] & ~macs and destinations & ~ground.multicast:
+                    sentence = f"{far} gets a frame that is for another"
+                    yield Finding(self.name, sentence, place, outcome, destinations & ~ground.multicast)
                 wrong = destinations & ~self._owned.get(far, 0) & ~self._planned.groups
                 if wrong & ground.service and self._began_there(place, outcome, far):
                     wrong &= ~ground.service
@@ -85,10 +90,10 @@ class Delivery:
             frame_bytes = outcome.rule.argument + ETHERNET_BYTES
             if not outcome.flavour[Field.SIZE] & ~ground.space.larger(frame_bytes):
                 return
-        may_miss = self._may_miss.get(outcome.table, 0)
+        may_end = self._may_end.get(outcome.table, 0)
         if outcome.table is TableId.DELIVER and self._is_opened(outcome, destinations):
-            may_miss &= ~ground.space.said(Memory.THEIRS, (CtState.NEW,))
-        if outcome.ending is Ending.MISSED and not outcome.flavour[Field.CT] & ~may_miss:
+            may_end &= ~ground.space.said(Memory.THEIRS, (CtState.NEW,))
+        if outcome.ending in _REFUSED and not outcome.flavour[Field.CT] & ~may_end:
             return
         is_next_to_it = any(port.switch == place.switch for port in down)
         if outcome.ending in _UNPROTECTED and is_next_to_it and not self._has_way_out(place, outcome, down):
@@ -119,7 +124,8 @@ class Delivery:
         return any(
             isinstance(action, Output)
             and action.port != place.in_port
-            and PortId(place.switch, action.port) not in down | self._ground.model.down
+            and (port := PortId(place.switch, action.port)) not in down | self._ground.model.down
+            and port in self._ground.model.wiring.far_ends
             for group in found
             if group is not None and group.kind is GroupKind.FAST_FAILOVER
             for bucket in group.buckets
@@ -201,6 +207,10 @@ class Delivery:
         ground, first = self._ground, walk.hops[0].packet
         if end.fate is Fate.DELIVERED:
             destination = ground.space.dst.containing(first.dst)
+            if not first.dst.is_multicast and end.packet.eth_dst not in self._planned.macs.get(
+                end.where, frozenset({end.packet.eth_dst})
+            ):
+                return True
             is_edge = ground.topology.role(end.where) is Role.EDGE
             is_kept = is_edge and destination & ground.service and self._is_known(walk, end)
             return not (first.dst.is_multicast or is_kept or destination & self._owned.get(end.where, 0))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.plan.facts import PortId, port_id
-from controller.plan.rules import GroupKind, Prefix, Tables
+from controller.plan.rules import GroupKind, Tables
 from controller.verify.atoms import Bits
 from controller.verify.ground import Ground
 from topologies.spec import Role, Topology
@@ -67,9 +67,7 @@ class Homes:
         self._at_port: dict[PortId, Bits] = {}
         for host, plan in ground.addresses.hosts.items():
             for interface in plan.addresses:
-                # A subnet that no rule names has no routes of its own.
-                known = ground.space.dst.knows(Prefix.of(interface.network))
-                bits = ground.destinations(interface.network if known else interface.ip)
+                bits = ground.destinations(interface.network)
                 port = ground.ports[host]
                 self._at_port[port] = self._at_port.get(port, 0) | bits
 

@@ -176,5 +176,6 @@ def _asked(topology: Topology, addresses: AddressPlan) -> Iterator[Prefix]:
     for host in topology.hosts:
         for interface in addresses.hosts[host].addresses:
             yield Prefix.of(interface.ip)
+            yield Prefix.of(interface.network)
     for scope in SCOPES:
         yield from scope_prefixes(scope)

@@ -68,9 +68,10 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class LookedUp:
-    """Packets whose connection a zone was asked about, on their way to a user."""
+    """Packets whose connection a zone was asked about, on their way to a user; they go on in `table`."""
 
     zone: int
+    table: TableId
     flavour: Flavour
     destinations: Bits
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv6Address
 
+from controller.plan.facts import port_id
 from controller.plan.pipeline import Origin, TableId
-from controller.plan.rules import CtState, Output, Prefix, SetEthDst
+from controller.plan.rules import CtState, Output, Prefix, Rule, SetEthDst
 from controller.verify.atoms import Bits
 from controller.verify.ground import Ground
 from controller.verify.nearest import Beginning, reached, tagged_edges
@@ -39,6 +40,8 @@ class Planned:
     owners: list[Owner] = field(default_factory=list)
     groups: Bits = 0
     edges: tuple[str, ...] = ()
+    macs: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The MACs of each host."""
 
     def __post_init__(self) -> None:
         ground = self.ground
@@ -48,16 +51,19 @@ class Planned:
         bound = {
             user: _union(map(ground.space.dst.containing, dict(found))) for user, found in bindings.items()
         }
+        known = {host: {plan.mac} for host, plan in ground.addresses.hosts.items() if host not in users}
+        known |= {user: set(self._own_macs(user)) for user in users}
+        self.macs = {host: frozenset(macs) for host, macs in known.items() if macs}
         names = {host: ground.fixed[host] for host in ground.topology.of_role(Role.DNS)}
         servers = ground.topology.of_role(Role.EDGE, Role.ORIGIN)
-        plane = {host: ground.fixed[host] for host in servers if self._is_up(host)}
+        plane = {host: ground.fixed[host] for host in servers}
         self.owners = [
             Owner(frozenset({host}), bits) for host, bits in (bound | names | plane).items() if bits
         ]
         self.owners.append(Owner(frozenset(self.edges), ground.service))
         all_users = _union(bound.values())
         for user in users:
-            to = (all_users | _union(names.values()) | (ground.service if self.edges else 0)) & ~bound[user]
+            to = (all_users | _union(names.values()) | ground.service) & ~bound[user]
             for mac in dict.fromkeys(mac for _, mac in bindings[user]):
                 addresses = (address for address, known in bindings[user] if known == mac)
                 self._plan(user, _union(map(ground.space.src.containing, addresses)), to, mac)
@@ -77,24 +83,56 @@ class Planned:
         """The addresses that a user is bound to, each with its MAC: by what it may send, or by what is handed
         to it, so that a rule of one kind that is missing is missed."""
         switch, number = self.ground.ports[user]
+        prefix = Prefix.of(self.ground.addresses.user_prefixes[switch])
         for rule in self.ground.model.tables[switch].rules.values():
-            match, macs = rule.match, [a.mac for a in rule.actions if isinstance(a, SetEthDst)]
-            if rule.table is TableId.INGRESS and rule.goto is not None and match.in_port == number:
-                address, mac = match.ipv6_src, match.eth_src
-            elif rule.table is TableId.DELIVER and Output(number) in rule.actions:
-                address, mac = match.ipv6_dst, macs[-1] if macs else None
-            else:
+            address, mac = rule.match.ipv6_src, rule.match.eth_src
+            if rule.table is TableId.DELIVER and Output(number) in rule.actions:
+                address = rule.match.ipv6_dst
+                mac = next((action.mac for action in rule.actions if isinstance(action, SetEthDst)), None)
+            elif not _admits(rule, number):
                 continue
-            if address is not None and address.length == 128 and mac is not None:
+            is_one = address is not None and address.length == 128 and prefix.covers(address.value)
+            if is_one and address is not None and mac is not None:
                 yield IPv6Address(address.value), mac
 
+    def _own_macs(self, user: str) -> Iterator[str]:
+        """The MACs that a user may send from."""
+        switch, number = self.ground.ports[user]
+        for rule in self.ground.model.tables[switch].rules.values():
+            if _admits(rule, number) and rule.match.eth_src is not None:
+                yield rule.match.eth_src
+
     def _plan(self, host: str, sources: Bits, destinations: Bits, mac: str | None = None) -> None:
+        ground = self.ground
+        destinations &= self._connected.get(ground.ports[host].switch, 0)
         if sources and destinations and self._is_up(host):
-            ground = self.ground
             router = ground.space.macs.of(ground.addresses.router_macs[ground.ports[host].switch])
             own = ground.space.macs.of(mac or ground.addresses.hosts[host].mac)
             place = Place(*ground.ports[host], _planned(ground, sources, own, router))
             self.places[place] = self.places.get(place, 0) | destinations
+
+    @cached_property
+    def _connected(self) -> Mapping[str, Bits]:
+        """The destinations that have a host which a switch is connected with."""
+        model, topology = self.ground.model, self.ground.topology
+        found: dict[str, Bits] = {}
+        for start in topology.switches:
+            if start in found:
+                continue
+            waiting, known = [start], {start}
+            while waiting:
+                here = waiting.pop()
+                for port in topology.ports[here]:
+                    is_up = port_id(port) not in model.down
+                    if is_up and topology.role(port.peer).is_switch and port.peer not in known:
+                        known.add(port.peer)
+                        waiting.append(port.peer)
+            up = {host for host in topology.hosts if self.ground.ports[host].switch in known}
+            up = {host for host in up if self._is_up(host)}
+            found |= dict.fromkeys(
+                known, _union(each.destinations for each in self.owners if each.hosts & up)
+            )
+        return found
 
     @cached_property
     def _trees(self) -> Mapping[Prefix, Bits]:
@@ -113,14 +151,20 @@ class Planned:
 
     def _plan_groups(self, host: str) -> None:
         """The groups that have a tree for what this host sends."""
-        ground, own = self.ground, Prefix.of(self.ground.addresses.hosts[host].unicast)
-        groups = self._trees.get(own, 0)
+        ground, source = self.ground, Prefix.of(self.ground.addresses.hosts[host].unicast)
+        groups = self._trees.get(source, 0)
         if groups and self._is_up(host):
-            sources = ground.space.src.of(own)
-            mac = ground.space.macs.of(ground.addresses.hosts[host].mac)
-            place = Place(*ground.ports[host], _planned(ground, sources, mac, ground.space.macs.all))
+            sources = ground.space.src.of(source)
+            macs, own = ground.space.macs, ground.addresses.hosts[host].mac
+            of_groups = macs.other | macs.where(mac for mac in macs.atoms if mac.startswith("33:33:"))
+            place = Place(*ground.ports[host], _planned(ground, sources, macs.of(own), of_groups))
             self.places[place] = groups
             self.groups |= groups
+
+
+def _admits(rule: Rule, port: int) -> bool:
+    """Whether a rule lets in what comes by a port."""
+    return rule.table is TableId.INGRESS and rule.goto is not None and rule.match.in_port == port
 
 
 def _planned(ground: Ground, sources: Bits, eth_src: Bits, eth_dst: Bits) -> Flavour:

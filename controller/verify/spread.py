@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from controller.plan.facts import PortId, port_id
 from controller.plan.rules import Commit, Prefix, Tables, Track
@@ -21,6 +21,7 @@ from controller.verify.transfer import SwitchModel
 from topologies.spec import Topology
 
 NONE_DOWN: frozenset[PortId] = frozenset()
+Key = TypeVar("Key", int, PortId)
 
 
 class Place(NamedTuple):
@@ -44,11 +45,12 @@ class Wiring:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.far_ends: dict[PortId, PortId | str] = {}
+        self.leads: dict[str, dict[int, PortId | str]] = {switch: {} for switch in topology.switches}
         for switch in topology.switches:
             for port in topology.ports[switch]:
                 is_link = topology.role(port.peer).is_switch
                 far = port_id(topology.port(port.peer, switch)) if is_link else port.peer
-                self.far_ends[port_id(port)] = far
+                self.far_ends[port_id(port)] = self.leads[switch][port.number] = far
 
     def is_backbone(self, port: PortId) -> bool:
         """Whether a port leads to another switch."""
@@ -92,50 +94,80 @@ class Model:
 
     def _renew(self, before: Model | None) -> None:
         """Compile what is not known yet."""
-        self._tracking: dict[str, dict[int, int]] = {} if before is None else dict(before._tracking)
+        self._tracking: dict[str, Counter[tuple[int, int]]] = {} if before is None else dict(before._tracking)
         self._sources: dict[str, frozenset[Prefix]] = {} if before is None else dict(before._sources)
+        self._watched_in_vain: dict[str, frozenset[int]] = (
+            {} if before is None else dict(before._watched_in_vain)
+        )
         for switch in self.tables if before is None else self._changed:
             self._tracking[switch] = _zones(self.tables[switch])
             self._sources[switch] = self._told_apart(switch)
-        self.zone_owners = {
-            zone: PortId(switch, number)
-            for switch, zones in self._tracking.items()
-            for number, zone in zones.items()
-        }
+            self._watched_in_vain[switch] = frozenset(
+                bucket.watch_port
+                for group in self.tables[switch].groups.values()
+                for bucket in group.buckets
+                if bucket.watch_port is not None
+                and PortId(switch, bucket.watch_port) not in self.wiring.far_ends
+            )
+        votes = Counter(
+            {
+                (PortId(switch, number), zone): count
+                for switch, zones in self._tracking.items()
+                for (number, zone), count in zones.items()
+            }
+        )
+        self.zone_owners = {zone: port for port, zone in _agreed(votes).items()}
         self.switches: dict[str, SwitchModel] = {} if before is None else dict(before.switches)
         for switch in self.tables if before is None else self._changed:
             self.switches[switch] = SwitchModel(
-                self.space, switch, self.tables[switch], self._tracking[switch]
+                self.space, switch, self.tables[switch], _agreed(self._tracking[switch])
             )
         self._kinds = self._source_kinds()
         self._same_kind: dict[Bits, Bits] = {}
+        self._down_here: dict[tuple[str, frozenset[PortId]], frozenset[int]] = {}
+        self._known_steps: dict[str, dict[tuple[Place, frozenset[int]], tuple[Step, ...]]] = {
+            switch: {} for switch in self.tables
+        }
+        if before is not None and before._kinds == self._kinds:
+            kept = self.tables.keys() - set(self._changed)
+            self._known_steps |= {switch: before._known_steps[switch] for switch in kept}
 
     def outcomes(self, place: Place, down: frozenset[PortId] = NONE_DOWN) -> Sequence[Outcome]:
         """What becomes of packets at a place while, besides `self.down`, these ports are down."""
-        here = frozenset(port.number for port in self.down | down if port.switch == place.switch)
+        here = self._here(place.switch, down)
         return self.switches[place.switch].outcomes(place.in_port, place.flavour, here)
 
     def changes(self, place: Place, before: frozenset[PortId], down: frozenset[PortId]) -> Sequence[Outcome]:
         """What happens otherwise at a place once other ports are down than before."""
-        old, new = (
-            frozenset(port.number for port in self.down | ports if port.switch == place.switch)
-            for ports in (before, down)
-        )
+        old, new = (self._here(place.switch, ports) for ports in (before, down))
         return self.switches[place.switch].changes(place.in_port, place.flavour, old, new)
+
+    def _here(self, switch: str, down: frozenset[PortId]) -> frozenset[int]:
+        """The ports of a switch that are not up, those that it has not with them."""
+        found = self._down_here.get((switch, down))
+        if found is None:
+            found = self._down_here[switch, down] = self._watched_in_vain[switch] | {
+                port.number for port in self.down | down if port.switch == switch
+            }
+        return found
 
     def steps(self, place: Place, down: frozenset[PortId] = NONE_DOWN) -> tuple[Step, ...]:
         """Where packets go on to from a place, if it is another switch."""
-        found: dict[Place, Bits] = {}
-        for outcome in self.outcomes(place, down):
-            target = self.target(place, outcome)
-            if target is not None:
-                found[target] = found.get(target, 0) | outcome.destinations
-        return tuple(Step(*pair) for pair in found.items())
+        known, key = self._known_steps[place.switch], (place, self._here(place.switch, down))
+        steps = known.get(key)
+        if steps is None:
+            found: dict[Place, Bits] = {}
+            for outcome in self.outcomes(place, down):
+                target = self.target(place, outcome)
+                if target is not None:
+                    found[target] = found.get(target, 0) | outcome.destinations
+            steps = known[key] = tuple(Step(*pair) for pair in found.items())
+        return steps
 
     def target(self, place: Place, outcome: Outcome) -> Place | None:
         """Where what leaves a switch comes in at the next one; None when it does not."""
         if isinstance(outcome, Sent):
-            far = self.wiring.far_ends.get(PortId(place.switch, outcome.port))
+            far = self.wiring.leads[place.switch].get(outcome.port)
             if isinstance(far, PortId):
                 return Place(far.switch, far.number, self.arriving(outcome.flavour))
         return None
@@ -143,7 +175,7 @@ class Model:
     def host(self, place: Place, outcome: Outcome) -> str | None:
         """The host that what leaves a switch is delivered to, if it is one."""
         if isinstance(outcome, Sent):
-            far = self.wiring.far_ends.get(PortId(place.switch, outcome.port))
+            far = self.wiring.leads[place.switch].get(outcome.port)
             return None if isinstance(far, PortId) else far
         return None
 
@@ -179,20 +211,25 @@ class Model:
         return kinds
 
 
-def _zones(tables: Tables) -> dict[int, int]:
-    """The connection tracking zone of each port: what comes in by it is looked up and remembered there. Where
-    rules differ, most of them decide."""
-    votes = Counter(
+def _zones(tables: Tables) -> Counter[tuple[int, int]]:
+    """How many rules of a switch say that what comes in by a port is looked up or remembered in a zone."""
+    return Counter(
         (rule.match.in_port, action.zone)
         for rule in tables.rules.values()
         if rule.match.in_port is not None
         for action in rule.actions
         if isinstance(action, Track | Commit)
     )
-    found: dict[int, int] = {}
+
+
+def _agreed(votes: Counter[tuple[Key, int]]) -> dict[Key, int]:
+    """The zone of each port. Where rules differ, most of them decide."""
+    found: dict[Key, int] = {}
+    taken: set[int] = set()
     for (port, zone), _ in votes.most_common():
-        if port not in found and zone not in found.values():
+        if port not in found and zone not in taken:
             found[port] = zone
+            taken.add(zone)
     return found
 
 

@@ -285,7 +285,7 @@ class _Passage:
     def _track(self, zone: int, table: TableId, flavour: Flavour, destinations: Bits) -> None:
         memory = self._model.memory(zone, self._in_port)
         if memory is Memory.THEIRS:
-            self._found.append(LookedUp(zone, flavour, destinations))
+            self._found.append(LookedUp(zone, table, flavour, destinations))
         known = replaced(flavour, Field.CT, self._space.known_by[memory])
         self._go(table, replaced(known, Field.MARK, self._space.marks.all), destinations)
 
