@@ -94,6 +94,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--network", action="append", choices=networks(), help="only this one; repeatable")
     arguments = parser.parse_args()
+    # As in `nearcast verify`: nothing that a proof makes is garbage before its end.
+    gc.set_threshold(100_000, 20, 20)
     result = measure(arguments.network or list(networks()))
     if arguments.json:
         print(json.dumps(result, indent=2))
