@@ -13,7 +13,7 @@ from typing import Protocol
 
 from controller.plan.facts import PortId
 from controller.plan.pipeline import Origin
-from controller.plan.rules import CtState, Output, Rule
+from controller.plan.rules import CtState, Output
 from controller.verify.atoms import Bits
 from controller.verify.ground import Ground
 from controller.verify.outcomes import Ambiguous, Ended, Ending, LookedUp, Outcome, Remembered, Sent
@@ -236,23 +236,30 @@ class Unsolicited:
         rule = outcome.rule
         if rule.origin is not Origin.REQUEST or outcome.flavour[Field.CT] & ~(self._new | self._belonging):
             return False
-        opening, expected = self._opening(rule), self._ground.expected.openings
-        if opening is None or (expected is not None and opening not in expected):
-            return False
+        openings = self._openings(outcome, destinations)
         if isinstance(outcome, Remembered):
             owner = self._ground.model.zone_owners.get(outcome.zone)
             if owner is None or Output(owner.number) not in rule.actions:
                 return False
-        self.openings[opening] = str(rule.match)
-        return True
+        self.openings |= dict.fromkeys(openings, str(rule.match))
+        return bool(openings)
 
-    @staticmethod
-    def _opening(rule: Rule) -> Opening | None:
-        """The service that a rule lets in, if it is for one only."""
-        address, protocol = rule.match.ipv6_dst, rule.match.ip_proto
-        if address is None or protocol is None or address.length != 128:
-            return None
-        return IPv6Address(address.value), protocol, rule.match.port_dst or 0
+    def _openings(self, outcome: Sent | Remembered, destinations: Bits) -> list[Opening]:
+        """The services that packets are for, if they are for nothing else: those that are expected; or, where
+        none are known, the one that a rule is for."""
+        space, match = self._ground.space, outcome.rule.match
+        if self._ground.expected.openings is None:
+            if match.ipv6_dst is None or match.ip_proto is None or match.ipv6_dst.length != 128:
+                return []
+            return [(IPv6Address(match.ipv6_dst.value), match.ip_proto, match.port_dst or 0)]
+        found, left = list[Opening](), destinations
+        for address, protocol, port in self._ground.expected.openings:
+            known = (upper for upper in space.uppers.atoms if upper.protocol == protocol)
+            uppers = space.uppers.where(upper for upper in known if port in (0, upper.detail))
+            if left & space.dst.containing(address) and not outcome.flavour[Field.UPPER] & ~uppers:
+                left &= ~space.dst.containing(address)
+                found.append((address, protocol, port))
+        return [] if left else found
 
     def shown(self, walk: Walk) -> bool:
         """It is delivered to a user without the user's memory knowing of it, or changes that memory."""
@@ -265,10 +272,14 @@ class Unsolicited:
         )
 
     def _is_by_opening(self, hop: Hop) -> bool:
-        """Whether the last rule that a packet meets at a switch is one that a user has subscribed to."""
+        """Whether a packet comes in because a user has subscribed to it."""
         met = [event for event in hop.events if isinstance(event, RuleMet)]
-        rule = met[-1].rule if met else None
-        return rule is not None and rule.origin is Origin.REQUEST and self._opening(rule) in self.openings
+        rule, packet = met[-1].rule if met else None, hop.packet
+        return (
+            rule is not None
+            and rule.origin is Origin.REQUEST
+            and any((packet.dst, packet.ip_proto, port) in self.openings for port in (0, packet.port_dst))
+        )
 
     def _is_wrong(self, walk: Walk, end: End) -> bool:
         ground = self._ground

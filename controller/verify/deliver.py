@@ -24,7 +24,6 @@ from controller.verify.spread import NONE_DOWN, Place, Spread
 from topologies.spec import Role
 
 _UNPROTECTED = (Ending.DEAD, Ending.HAIRPIN)
-_REFUSED = (Ending.MISSED, Ending.DROPPED)
 
 
 class Delivery:
@@ -93,7 +92,7 @@ class Delivery:
         may_end = self._may_end.get(outcome.table, 0)
         if outcome.table is TableId.DELIVER and self._is_opened(outcome, destinations):
             may_end &= ~ground.space.said(Memory.THEIRS, (CtState.NEW,))
-        if outcome.ending in _REFUSED and not outcome.flavour[Field.CT] & ~may_end:
+        if may_end and not outcome.flavour[Field.CT] & ~may_end:
             return
         is_next_to_it = any(port.switch == place.switch for port in down)
         if outcome.ending in _UNPROTECTED and is_next_to_it and not self._has_way_out(place, outcome, down):
@@ -172,22 +171,27 @@ class Delivery:
     def shown(self, walk: Walk) -> bool:
         """A copy dies or arrives at the wrong host, there are several, or its connection is not remembered,
         while connection tracking knows of nothing that speaks against it."""
-        if not walk.hops or not self._may_go_on(walk):
+        if not walk.hops or self._is_for_its_sender(walk):
             return False
         is_group = walk.hops[0].packet.dst.is_multicast
+        if any(self._is_wrong(walk, end) for end in walk.delivered):
+            return True
+        if not self._may_go_on(walk):
+            return False
         if any(self._is_wrong(walk, end) for end in walk.ends):
             return True
         return not is_group and (len(walk.delivered) > 1 or self._is_not_remembered(walk))
 
-    def _may_go_on(self, walk: Walk) -> bool:
-        """Whether it is not for the sender itself, no memory has called it invalid, and a receiver's has
-        called it new only if that receiver has subscribed to it."""
+    def _is_for_its_sender(self, walk: Walk) -> bool:
         ground, first = self._ground, walk.hops[0]
         sender = ground.model.wiring.far_ends.get(first.at)
-        if isinstance(sender, str) and self._owned.get(sender, 0) & ground.space.dst.containing(
-            first.packet.dst
-        ):
-            return False
+        own = self._owned.get(sender, 0) if isinstance(sender, str) else 0
+        return bool(own & ground.space.dst.containing(first.packet.dst))
+
+    def _may_go_on(self, walk: Walk) -> bool:
+        """Whether no memory has called it invalid, and a receiver's has called it new only if the receiver
+        has subscribed to it."""
+        ground, first = self._ground, walk.hops[0]
         openings = ground.expected.openings or ()
         packet = first.packet
         is_opened = any((packet.dst, packet.ip_proto, port) in openings for port in (0, packet.port_dst))

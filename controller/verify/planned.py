@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv6Address
 
-from controller.plan.facts import port_id
+from controller.plan.facts import PortId, port_id
 from controller.plan.pipeline import Origin, TableId
 from controller.plan.rules import CtState, Output, Prefix, Rule, SetEthDst
 from controller.verify.atoms import Bits
 from controller.verify.ground import Ground
 from controller.verify.nearest import Beginning, reached, tagged_edges
 from controller.verify.space import TCP, Field, Flavour, Upper
-from controller.verify.spread import Place
+from controller.verify.spread import NONE_DOWN, Place
 from controller.wire.frames import ICMPV6, UDP
 from topologies.spec import Role
 
@@ -75,6 +75,14 @@ class Planned:
             self._plan_groups(host)
         for edge in dict.fromkeys((*self.edges, *tagged_edges(ground).values())):
             self._plan(edge, ground.space.src.of(Prefix.of(ground.addresses.service)), all_users)
+
+    def entries(self, destinations: Bits, down: frozenset[PortId] = NONE_DOWN) -> tuple[Place, ...]:
+        """Where packets for some destinations come in while ports are down."""
+        return tuple(
+            place
+            for place, bits in self.places.items()
+            if bits & destinations and PortId(*place[:2]) not in down
+        )
 
     def _is_up(self, host: str) -> bool:
         return self.ground.ports[host] not in self.ground.model.down

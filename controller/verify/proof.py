@@ -292,13 +292,12 @@ class _Proving:
         self.circling += count(lost)
 
     def _deliveries(self, planned: Planned, delivery: Delivery, wanted: Spread) -> None:
-        entries = tuple(planned.places)
         if self._is_asked(delivery.name):
             for event in wanted.outcomes():
                 for finding in delivery.seen(*event):
-                    self._note(finding, delivery, entries, "")
+                    self._note(finding, delivery, planned.entries(finding.destinations), "")
             for finding in duplicates(wanted, self.ground, planned.groups):
-                self._note(finding, Once(), entries, "")
+                self._note(finding, Once(), planned.entries(finding.destinations), "")
         if self._is_asked("nearest"):
             served = [place for place, bits in planned.places.items() if bits & self.ground.service]
             nearest = Nearest(self.ground, served, planned.edges)
@@ -353,13 +352,13 @@ class _Proving:
         delivery.unprotected = 0
         closed = self.ground.model.wiring.closed(failure.ports)
         touched = 0
-        entries = tuple(place for place in planned.places if PortId(*place[:2]) not in failure.ports)
         for events in (changed, detour.outcomes()):
             for place, outcome, destinations in events:
                 left = destinations & ~cut_off
                 touched |= left
                 if left and self._is_asked(delivery.name):
                     for finding in delivery.seen(place, outcome, left, closed):
+                        entries = planned.entries(finding.destinations, failure.ports)
                         self._note(finding, delivery, entries, failure.text)
         self.unprotected += count(delivery.unprotected)
         self.protected += count(touched & ~delivery.unprotected)

@@ -18,6 +18,7 @@ from controller.verify.network import Network
 from controller.verify.packet import Context, Packet, matches
 from controller.verify.results import Committed, End, Fate, GroupMet, Hop, RuleMet, Tracked, Walk
 from controller.verify.walk import Connection, walk
+from controller.wire.frames import multicast_mac
 from topologies.addressing import ROUTER_PREFIX
 from topologies.graph import shortest_path_tree
 from topologies.spec import Role, Topology
@@ -245,7 +246,7 @@ class Judge:
         if packet.icmpv6_type is not None and 130 <= packet.icmpv6_type < 160:
             return False
         if packet.dst.is_multicast:
-            return bool(self.listeners(sender, packet))
+            return packet.eth_dst == multicast_mac(packet.dst) and bool(self.listeners(sender, packet))
         if packet.eth_dst != addresses.router_macs[self.ports[sender].switch]:
             return False
         return bool(self.owners(shot)) and sender not in self.owners(shot)
