@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import termios
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ FETCH = (
 OFCTL = "sh ovs-ofctl -O OpenFlow14"
 LEAK = "table=1,priority=900,metadata=0x1/0xff,ipv6,ipv6_dst=fd6e:6361:7374::/64"
 """What lets users of figure2 send to the origin."""
+SETTLE_LIMIT_S = 60
 ODD = "table=3,priority=7,ipv6,ipv6_dst=2001:db8::7"
 KILL_CONTROLLER = "sh sh -c 'kill -9 $(ss -Hltnp sport = 6653 | grep -o pid=[0-9]* | cut -d= -f2)'"
 SCRIPTS = {"nothing": "", "commands": "user1 curl -sI http://www.nearcast.test/\nexit\nuser1 echo too late\n"}
@@ -131,7 +133,11 @@ def _check_operations(session: Session) -> None:
         return json.loads(done.stdout)
 
     terminal = session.terminal
-    assert [row["state"] for row in ask("show", "edges")] == ["accepting"] * 3
+    # On the real clock of a busy machine a heartbeat may have been late: its edge is let back in by and by.
+    deadline = time.monotonic() + SETTLE_LIMIT_S
+    while (states := [row["state"] for row in ask("show", "edges")]) != ["accepting"] * 3:
+        assert time.monotonic() < deadline, states
+        time.sleep(1)
     assert ask("trace", "user1", "service", "--installed")["there"]["ends"][0]["where"] == "edge1"
     assert sum(row["packets"] for row in ask("show", "flows", "--installed")) > 0
     names = {sample["name"] for sample in ask("metrics")}

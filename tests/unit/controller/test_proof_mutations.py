@@ -1,7 +1,7 @@
 """Soundness is tested: in tables with one fault the proof finds a violation, or no packet shows the fault.
 
-Of 5,060 faults about 2,880 were found and 2,180 shown equivalent; of the violations one in a hundred had no
-packet. Always equivalent are a missing zone boundary (trees do not cross it anyway) and a narrower source.
+Of 5,060 faults about 2,900 were found and 2,150 shown equivalent; of the violations about one in a hundred
+had no packet. Always equivalent are a missing zone boundary (trees do not cross it) and a narrower source.
 
 MUTANTS=5000 tries so many instead of those of the suite, and longer for each; -s prints what became of them.
 """
