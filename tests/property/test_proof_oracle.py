@@ -20,7 +20,8 @@ from controller.wire.frames import ICMPV6, UDP
 from tests.property.bdd_network import HEADER, MEMORY, BddNetwork, Bits, prefixes_of
 from tests.property.test_controller_routing import topologies
 from tests.property.test_proof_topologies import facts
-from tests.unit.controller.mutations import CASES, Case, mutants
+from tests.unit.controller.mutations import mutants
+from tests.unit.controller.proof_cases import CASES, Case
 
 PROTOCOLS = (TCP, UDP, ICMPV6, OTHER_PROTOCOL)
 

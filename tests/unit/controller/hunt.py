@@ -11,7 +11,8 @@ from typing import NamedTuple
 from controller.plan.rules import CtState
 from controller.verify.proof import Violation
 from tests.unit.controller.judge import Breach, Judge, Outage, Shelves, Shot
-from tests.unit.controller.mutations import Case, Mutant
+from tests.unit.controller.mutations import Mutant
+from tests.unit.controller.proof_cases import Case
 from tests.unit.controller.shots import Marksman, outages, planned
 
 MEMBERSHIP = "membership"

@@ -18,7 +18,9 @@ import pytest
 from controller.plan.rules import Tables
 from controller.verify.proof import Proof, Prover, Violation
 from tests.unit.controller.hunt import Hunt
-from tests.unit.controller.mutations import CASES, KINDS, Case, Mutant, mutants
+from tests.unit.controller.mutations import Mutant, mutants
+from tests.unit.controller.proof_cases import CASES, Case
+from tests.unit.controller.table_faults import KINDS
 
 WANTED = int(os.environ.get("MUTANTS", "520"))
 IS_LONG = WANTED > 1000

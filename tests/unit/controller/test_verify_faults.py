@@ -29,8 +29,8 @@ from controller.plan.rules import (
 from controller.verify.ground import Expected
 from controller.verify.packet import TCP
 from controller.verify.proof import Proof, prove
-from tests.unit.controller.mutations import CASES, Case, narrow
 from tests.unit.controller.networks import facts_of, small, user_address
+from tests.unit.controller.proof_cases import CASES, Case, narrow
 
 Wanted = Callable[[Rule], bool]
 

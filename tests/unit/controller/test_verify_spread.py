@@ -28,7 +28,7 @@ from controller.verify.ground import Ground
 from controller.verify.outcomes import Outcome, Sent
 from controller.verify.space import Field, Tag
 from controller.verify.spread import Model, Place, Spread, Wiring
-from tests.unit.controller.mutations import CASES
+from tests.unit.controller.proof_cases import CASES
 from tests.unit.controller.test_walk import A_B, A_C, A_USER, B_A, B_C, B_EDGE, C_A, C_B, DST, TOPOLOGY
 from topologies.spec import Role
 
