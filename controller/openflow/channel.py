@@ -6,13 +6,12 @@ Echo requests of the bridge are answered while it is read: whoever holds a chann
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from controller.openflow.encode import BARRIER_REPLY, VERSION, message, with_xid
+from controller.openflow.unixctl import connect_unix
 
 _HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY = 0, 1, 2, 3
 ANSWER_TIMEOUT_S = 10.0
@@ -36,12 +35,9 @@ class Channel:
         self._buffer = b""
         self._xid = 0
         self._is_greeted = False
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
         try:
-            self._connect()
+            self._socket = connect_unix(self._path, timeout_s)
         except OSError as error:
-            self._socket.close()
             raise self._error(
                 f"no answer at {self._path} ({error.strerror or error}); is the lab up?"
             ) from None
@@ -99,14 +95,6 @@ class Channel:
             if time.monotonic() > end_s:
                 raise self._silent()
             messages += self.receive()
-
-    def _connect(self) -> None:
-        # By a descriptor of its folder, for a path may be longer than a socket's name.
-        folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._socket.connect(f"/proc/self/fd/{folder}/{self._path.name}")
-        finally:
-            os.close(folder)
 
     def _split(self) -> list[bytes]:
         found = []

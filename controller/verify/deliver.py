@@ -11,7 +11,7 @@ from functools import cached_property
 from controller.plan.facts import PortId
 from controller.plan.pipeline import Origin, TableId
 from controller.plan.rules import Action, CtState, GroupKind, Output, Prefix, Rule, ToGroup, Track
-from controller.verify.atoms import Bits, bit_numbers
+from controller.verify.atoms import Bits
 from controller.verify.checks import BELONGING, Finding
 from controller.verify.ground import Ground
 from controller.verify.outcomes import Ended, Ending, LookedUp, Outcome, Sent
@@ -296,8 +296,3 @@ def duplicates(spread: Spread, ground: Ground, groups: Bits) -> Iterator[Finding
 
 _UNCHANGED = (Field.UPPER, Field.FRAGMENT, Field.SIZE, Field.SRC)
 """What no action changes."""
-
-
-def count(bits: Bits) -> int:
-    """How many atoms a set has."""
-    return sum(1 for _ in bit_numbers(bits))

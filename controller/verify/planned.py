@@ -14,7 +14,8 @@ from controller.plan.rules import CtState, Output, Prefix, Rule, SetEthDst
 from controller.verify.atoms import Bits
 from controller.verify.ground import Ground
 from controller.verify.nearest import Beginning, reached, tagged_edges
-from controller.verify.space import TCP, Field, Flavour, Upper
+from controller.verify.packet import TCP
+from controller.verify.space import Field, Flavour, Upper
 from controller.verify.spread import NONE_DOWN, Place
 from controller.wire.frames import ICMPV6, UDP
 from topologies.spec import Role

@@ -21,7 +21,7 @@ from controller.verify.checks import (
     Unsolicited,
     Zoned,
 )
-from controller.verify.deliver import Delivery, Once, count, duplicates
+from controller.verify.deliver import Delivery, Once, duplicates
 from controller.verify.failures import Failure, Homes, further_buckets, single_failures
 from controller.verify.ground import Expected, Ground
 from controller.verify.nearest import Nearest
@@ -289,7 +289,7 @@ class _Proving:
                 sentence = f"a packet goes round in circles at {place.switch}"
                 finding = Finding("no loops", sentence, place, None, bits & ~cut_off)
                 self._note(finding, Loops(), self._entries(senders), failure)
-        self.circling += count(lost)
+        self.circling += lost.bit_count()
 
     def _deliveries(self, planned: Planned, delivery: Delivery, wanted: Spread) -> None:
         if self._is_asked(delivery.name):
@@ -360,8 +360,8 @@ class _Proving:
                     for finding in delivery.seen(place, outcome, left, closed):
                         entries = planned.entries(finding.destinations, failure.ports)
                         self._note(finding, delivery, entries, failure.text)
-        self.unprotected += count(delivery.unprotected)
-        self.protected += count(touched & ~delivery.unprotected)
+        self.unprotected += delivery.unprotected.bit_count()
+        self.protected += (touched & ~delivery.unprotected).bit_count()
 
     def _result(
         self, spreads: Mapping[tuple[str, ...], Spread], failures: int, gateway: Unsolicited

@@ -27,9 +27,9 @@ from controller.plan.rules import (
     Tables,
 )
 from controller.verify.atoms import Bits, Intervals, Value, Values
+from controller.verify.packet import TCP
 from controller.wire.frames import ICMPV6, UDP
 
-TCP = 6
 OTHER_PROTOCOL = 253
 """For experiments (RFC 3692): no rule names it."""
 OTHER_MAC = "02:00:00:00:00:99"
