@@ -14,6 +14,50 @@ class KeyFileError(ValueError):
     """A key file that is missing, unreadable or of another kind; the message names it and the way out."""
 
 
+class KeyRing:
+    """The keys that may sign manifests of one site: those given first, then those that the last manifest
+    named. Stands wherever one public key would."""
+
+    def __init__(self, *keys: Ed25519PublicKey) -> None:
+        self._keys = keys
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Raises cryptography's InvalidSignature unless a key of the ring signed `data`."""
+        from cryptography.exceptions import InvalidSignature
+
+        for key in self._keys:
+            try:
+                return key.verify(signature, data)
+            except InvalidSignature:
+                continue
+        raise InvalidSignature
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The ring's keys in hex."""
+        return tuple(to_hex(key) for key in self._keys)
+
+    def rotate(self, keys: tuple[str, ...]) -> bool:
+        """Trust `keys` (hex) from now on, as a verified manifest says; whether that changed anything. None
+        named: all stays as it was."""
+        if not keys or keys == self.keys:
+            return False
+        self._keys = tuple(from_hex(key) for key in keys)
+        return True
+
+
+def to_hex(key: Ed25519PublicKey) -> str:
+    """A public key as manifests name it."""
+    return key.public_bytes_raw().hex()
+
+
+def from_hex(key: str) -> Ed25519PublicKey:
+    """The public key that a manifest names. Raises ValueError for anything else."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+
+
 def generate_key(path: str | os.PathLike[str]) -> Ed25519PrivateKey:
     """Create a private key file (PKCS #8 PEM, mode 0600). Raises KeyFileError when the file exists."""
     from cryptography.hazmat.primitives import serialization

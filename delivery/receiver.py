@@ -28,7 +28,8 @@ from delivery.events import BlobReceived, Event, ManifestReceived, Rejected, Rep
 from delivery.fdt import MAX_FDT_BYTES, FdtError, FdtInstance, decode_fdt
 from delivery.fec import is_supported
 from delivery.lct import LctError
-from delivery.manifest import EMPTY_SHA256, Bundle, Manifest, ManifestError, open_manifest
+from delivery.manifest import EMPTY_SHA256, Bundle, Manifest, ManifestError
+from delivery.signing import open_manifest
 from delivery.slots import UNKNOWN_STEP, Slot, SlotTable
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from delivery.manifest import ManifestError, open_manifest
+from delivery.manifest import ManifestError
+from delivery.signing import open_manifest
 from edge_node.blobs import StoreError, StoreFullError
 from edge_node.origin_client import OriginConnection, OriginError
 from edge_node.writer import NewBlob, NewManifest, Writer

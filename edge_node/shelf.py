@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delivery.manifest import Manifest, ManifestError, open_manifest
+from delivery.manifest import Manifest, ManifestError
+from delivery.signing import open_manifest
 from edge_node.blobs import StoreError
 from edge_node.durable import fsync_directory, link_durably, write_durably
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delivery.manifest import FileEntry, Manifest, ManifestError, sign_manifest
+from delivery.manifest import FileEntry, Manifest, ManifestError
+from delivery.signing import sign_manifest
 from delivery.tree import scan
 from edge_node.blobs import StoreError
 from edge_node.store import Store

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from delivery.asgi import Receive, Scope, Send
-from delivery.manifest import MAX_SIGNED_BYTES, ManifestError, open_manifest
+from delivery.manifest import ManifestError
+from delivery.signing import MAX_SIGNED_BYTES, open_manifest
 from edge_node.blobs import DamagedError, StoreError, StoreFullError
 from edge_node.writer import NewBlob, NewManifest, Writer
 

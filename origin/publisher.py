@@ -11,8 +11,9 @@ from typing import Any
 
 from delivery.asgi import listen, serve
 from delivery.keys import load_private_key
-from delivery.manifest import ManifestError, sign_manifest
+from delivery.manifest import ManifestError
 from delivery.sender import HEADERS_BYTES, Sender
+from delivery.signing import sign_manifest
 from origin.catalogue import Catalogue, read_catalogue
 from origin.edition import make_edition, outgoing
 from origin.errors import OriginError

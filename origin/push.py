@@ -14,7 +14,8 @@ from typing import Any
 import httptools
 
 from delivery.keys import load_private_key
-from delivery.manifest import Manifest, ManifestError, sign_manifest
+from delivery.manifest import Manifest, ManifestError
+from delivery.signing import sign_manifest
 from origin.catalogue import Catalogue, read_catalogue
 from origin.errors import OriginError
 from origin.state import load_state, save_state

@@ -12,9 +12,10 @@ from delivery.alc import decode_fti, decode_packet
 from delivery.bundles import plan_bundles
 from delivery.fdt import FdtError, decode_fdt
 from delivery.lct import LctError, LctHeader, decode_lct, encode_lct
-from delivery.manifest import ManifestError, open_manifest
+from delivery.manifest import ManifestError
 from delivery.receiver import Receiver
 from delivery.sender import Sender
+from delivery.signing import open_manifest
 from tests.unit.delivery.simulation import KEY, TSI, Edge, Group, all_datagrams, make_site
 
 WHOLE_WORDS = st.integers(0, 10).flatmap(

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from delivery.announcement import BUNDLE_TYPE, MANIFEST_TYPE, manifest_location
 from delivery.bundles import plan_bundles, read_bundle
 from delivery.events import BlobReceived, ManifestReceived, Rejected, RepairNeeded, SiteComplete
-from delivery.manifest import Bundle, FileEntry, Manifest, sign_manifest
+from delivery.manifest import Bundle, FileEntry, Manifest
 from delivery.receiver import Receiver
 from delivery.sender import Outgoing, Sender
+from delivery.signing import sign_manifest
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 TSI = 1

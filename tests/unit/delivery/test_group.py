@@ -15,8 +15,8 @@ from delivery.announcement import MANIFEST_TYPE, Announcer
 from delivery.fdt import FdtFile
 from delivery.fec import RaptorQEncoder
 from delivery.lct import LctHeader, encode_lct
-from delivery.manifest import sign_manifest
 from delivery.sender import Sender
+from delivery.signing import sign_manifest
 from tests.unit.delivery.simulation import TSI, Edge, Group, Site, make_site
 
 CONTENT = random.Random(0)

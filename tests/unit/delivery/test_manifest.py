@@ -17,16 +17,13 @@ from delivery.manifest import (
     EMPTY_SHA256,
     MAX_BLOB_BYTES,
     MAX_BUNDLE_BYTES,
-    MAX_JSON_BYTES,
-    MAX_SIGNED_BYTES,
     Bundle,
     FileEntry,
     Manifest,
     ManifestError,
     Piece,
-    open_manifest,
-    sign_manifest,
 )
+from delivery.signing import MAX_JSON_BYTES, MAX_SIGNED_BYTES, open_manifest, sign_manifest
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 A, B = "a" * 64, "b" * 64

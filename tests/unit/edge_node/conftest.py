@@ -16,7 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from delivery.keys import save_public_key
-from delivery.manifest import FileEntry, Manifest, sign_manifest
+from delivery.manifest import FileEntry, Manifest
+from delivery.signing import sign_manifest
 from delivery.tree import content_type
 
 

@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from delivery.asgi import listen, serve
-from delivery.manifest import Manifest, sign_manifest
+from delivery.manifest import Manifest
+from delivery.signing import sign_manifest
 from edge_node.blobs import StoreFullError
 from edge_node.catch_up import RepairWatch, fetch_manifest, fetch_missing
 from edge_node.journal import Journal

@@ -168,7 +168,8 @@ _FILLER = """
 import sys
 from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from delivery.manifest import FileEntry, Manifest, sign_manifest
+from delivery.manifest import FileEntry, Manifest
+from delivery.signing import sign_manifest
 from edge_node.store import Store
 import hashlib, random
 key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

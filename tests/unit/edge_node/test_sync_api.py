@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from delivery.manifest import sign_manifest
+from delivery.signing import sign_manifest
 
 Edge = Callable[..., AbstractContextManager[Any]]
 Make = Callable[[int, Mapping[str, bytes]], Any]

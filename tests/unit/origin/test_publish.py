@@ -20,8 +20,9 @@ import pytest
 from delivery.asgi import listen
 from delivery.events import BlobReceived, ManifestReceived, RepairNeeded, SiteComplete
 from delivery.keys import generate_key
-from delivery.manifest import Manifest, open_manifest
+from delivery.manifest import Manifest
 from delivery.receiver import Receiver
+from delivery.signing import open_manifest
 from origin.errors import OriginError
 from origin.publisher import Publisher, PublishOptions, PublishSummary
 from origin.state import load_state
