@@ -1,29 +1,48 @@
-"""From verified bundles to whole blobs."""
+"""From verified bundles to blobs: which are still missing, and the pieces of those cut across bundles."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable
 
-from delivery.manifest import EMPTY_SHA256, Bundle, Manifest
+from delivery.events import BlobReceived, PieceReceived
+from delivery.manifest import EMPTY_SHA256, EVERYWHERE, REGION, Bundle, Manifest
 
 
 class Assembly:
-    """Which blobs of a manifest are still missing, and the parts of those cut across bundles."""
+    """What one stream has yet to bring of a manifest: files for everybody, or those of one `region`."""
 
-    def __init__(self, manifest: Manifest, has_blob: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        has_blob: Callable[[str], bool],
+        has_piece: Callable[[str, int], bool],
+        region: str = "",
+    ) -> None:
+        """`has_piece` tells of pieces (SHA-256, offset) of blobs that are not whole yet."""
+        wanted = REGION + region if region else EVERYWHERE
         self.manifest = manifest
+        self.region = region
         self.missing: dict[str, int] = {
-            sha256: size for sha256, size in manifest.blobs.items() if not has_blob(sha256)
+            entry.sha256: entry.size
+            for entry in manifest.files
+            if entry.delivery == wanted and not has_blob(entry.sha256)
         }
-        self._parts: dict[str, tuple[bytearray, set[int]]] = {}
-        self._pieces_of = Counter(piece.sha256 for bundle in manifest.bundles for piece in bundle.pieces)
+        self._outstanding: dict[str, set[int]] = {}
+        """The offsets of the pieces that a cut blob still lacks."""
+        for bundle in manifest.bundles:
+            for piece in bundle.pieces:
+                size = self.missing.get(piece.sha256)
+                if size is not None and piece.length < size:
+                    offsets = self._outstanding.setdefault(piece.sha256, set())
+                    if not has_piece(piece.sha256, piece.offset):
+                        offsets.add(piece.offset)
 
     def wants(self, bundle: Bundle) -> bool:
-        """Whether the bundle has anything that is still missing."""
-        return any(
-            piece.sha256 in self.missing and not self._holds(piece.sha256, piece.offset)
+        """Whether the bundle comes with this stream and has anything that is still missing."""
+        return bundle.region == self.region and any(
+            piece.sha256 in self.missing
+            and piece.offset in self._outstanding.get(piece.sha256, (piece.offset,))
             for piece in bundle.pieces
         )
 
@@ -34,11 +53,11 @@ class Assembly:
     def drop(self, sha256: str) -> None:
         """The blob has come another way."""
         self.missing.pop(sha256, None)
-        self._parts.pop(sha256, None)
+        self._outstanding.pop(sha256, None)
 
-    def add(self, bundle: Bundle, content: bytes) -> list[tuple[str, bytes]]:
-        """The blobs that this verified bundle completes, with their content, digests checked."""
-        complete: list[tuple[str, bytes]] = []
+    def add(self, bundle: Bundle, content: bytes) -> list[BlobReceived | PieceReceived]:
+        """What this verified bundle brings: blobs it holds whole, digests checked, and pieces of others."""
+        received: list[BlobReceived | PieceReceived] = []
         at = 0
         for piece in bundle.pieces:
             run = content[at : at + piece.length]
@@ -46,26 +65,15 @@ class Assembly:
             size = self.missing.get(piece.sha256)
             if size is None:
                 continue
-            if piece.length < size:
-                whole = self._add_part(piece.sha256, size, piece.offset, run)
-                if whole is None:
-                    continue
-                run = whole
-            if hashlib.sha256(run).hexdigest() == piece.sha256:
-                del self.missing[piece.sha256]
-                complete.append((piece.sha256, run))
-        return complete
-
-    def _holds(self, sha256: str, offset: int) -> bool:
-        return sha256 in self._parts and offset in self._parts[sha256][1]
-
-    def _add_part(self, sha256: str, size: int, offset: int, run: bytes) -> bytes | None:
-        buffer, offsets = self._parts.setdefault(sha256, (bytearray(), set()))
-        if not buffer:
-            buffer.extend(bytes(size))
-        buffer[offset : offset + len(run)] = run
-        offsets.add(offset)
-        if len(offsets) < self._pieces_of[sha256]:
-            return None
-        del self._parts[sha256]
-        return bytes(buffer)
+            if piece.length == size:
+                if hashlib.sha256(run).hexdigest() == piece.sha256:
+                    del self.missing[piece.sha256]
+                    received.append(BlobReceived(piece.sha256, run))
+                continue
+            outstanding = self._outstanding[piece.sha256]
+            if piece.offset in outstanding:
+                outstanding.remove(piece.offset)
+                received.append(PieceReceived(piece.sha256, size, piece.offset, run))
+                if not outstanding:
+                    self.drop(piece.sha256)
+        return received

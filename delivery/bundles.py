@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from delivery.manifest import Piece
+from delivery.manifest import MAX_BUNDLE_BYTES, Piece
 
-DEFAULT_BUNDLE_BYTES = 2 << 20
+DEFAULT_BUNDLE_BYTES = MAX_BUNDLE_BYTES
+"""The larger the bundle, the less do the losses of edges differ, and so the repair that serves them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,13 @@ def plan_bundles(
 
     Every bundle but the last is full; TOIs count up from `first_toi`. Empty blobs need no bundle.
     """
+    return plan_pieces([Piece(sha256, 0, size) for sha256, size in blobs if size], first_toi, max_bytes)
+
+
+def plan_pieces(
+    runs: Sequence[Piece], first_toi: int, max_bytes: int = DEFAULT_BUNDLE_BYTES
+) -> tuple[BundlePlan, ...]:
+    """As `plan_bundles`, for parts of blobs."""
     if max_bytes < 1:
         raise ValueError(f"bundles of {max_bytes} bytes hold nothing")
     plans: list[BundlePlan] = []
@@ -38,13 +46,13 @@ def plan_bundles(
         pieces.clear()
         size = 0
 
-    for sha256, length in blobs:
-        offset = 0
-        while offset < length:
-            run = min(length - offset, max_bytes - size)
-            pieces.append(Piece(sha256, offset, run))
-            offset += run
-            size += run
+    for run in runs:
+        offset, end = run.offset, run.offset + run.length
+        while offset < end:
+            length = min(end - offset, max_bytes - size)
+            pieces.append(Piece(run.sha256, offset, length))
+            offset += length
+            size += length
             if size == max_bytes:
                 close()
     if pieces:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from delivery.manifest import Manifest
 
@@ -25,15 +25,37 @@ class BlobReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class PieceReceived:
+    """Part of a blob that is cut across bundles: `content` begins at byte `offset` of its `size`.
+
+    The bundle it came in had the digest that the manifest gives; the blob's own is checked once it is whole.
+    """
+
+    sha256: str
+    size: int
+    offset: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RepairNeeded:
     """Symbols the edge still lacks, to be reported to the origin now (the back-off has passed).
 
-    `missing` maps TOI to a number of symbols. TOI 0 (the FDT) is among them when it is unknown which object
-    carries the manifest. `version` is that of the newest manifest held, 0 for none.
+    `missing` maps TOI to a number of symbols, `of` to the number of source symbols of the object. TOI 0 (the
+    FDT) is among the missing when it is unknown which object carries the manifest. `version` is that of the
+    newest manifest held, 0 for none.
     """
 
     version: int
     missing: Mapping[int, int]
+    of: Mapping[int, int] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNeeded:
+    """Something has come that is sealed with the key of an epoch that is not held."""
+
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +72,4 @@ class Rejected:
     reason: str
 
 
-Event = ManifestReceived | BlobReceived | RepairNeeded | SiteComplete | Rejected
+Event = ManifestReceived | BlobReceived | PieceReceived | RepairNeeded | KeyNeeded | SiteComplete | Rejected

@@ -1,6 +1,6 @@
 """Forward error correction per object: no code (RFC 5445) and RaptorQ (RFC 6330, package `raptorq`).
 
-RaptorQ objects are at most `MAX_BUNDLE_BYTES` long and so are one source block without sub-blocks; then
+RaptorQ objects are at most `MAX_CODED_BYTES` long and so are one source block without sub-blocks; then
 source symbols are plain slices of the content, which spares both ends the code whenever nothing is lost.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from delivery.alc import NO_CODE, RAPTORQ, Oti, encode_payload_id
-from delivery.manifest import MAX_BUNDLE_BYTES
+from delivery.manifest import MAX_CODED_BYTES
 
 ALIGNMENT = 8
 """Al of RFC 6330: symbol sizes are its multiples. `raptorq` rounds down to it."""
@@ -29,7 +29,7 @@ def raptorq_oti(transfer_length: int, symbol_size: int) -> Oti:
 
 def is_supported(oti: Oti) -> bool:
     """Whether the decoders below can take an object with this transmission information."""
-    if not 0 < oti.transfer_length <= MAX_BUNDLE_BYTES or not 0 < oti.symbol_size <= 0xFFFF:
+    if not 0 < oti.transfer_length <= MAX_CODED_BYTES or not 0 < oti.symbol_size <= 0xFFFF:
         return False
     if oti.source_symbols > MAX_SYMBOLS:
         return False
@@ -52,6 +52,14 @@ def partition(transfer_length: int, symbol_size: int, max_block_symbols: int) ->
     return [small + 1] * large_blocks + [small] * (blocks - large_blocks)
 
 
+def no_code_oti(transfer_length: int, symbol_size: int) -> Oti:
+    """The transmission information of an object without FEC, in one source block. Raises ValueError."""
+    oti = Oti(NO_CODE, transfer_length, symbol_size, max_block_symbols=MAX_SYMBOLS)
+    if not is_supported(oti):
+        raise ValueError(f"no object of {transfer_length} bytes with symbols of {symbol_size} bytes")
+    return oti
+
+
 def no_code_symbols(content: bytes, oti: Oti) -> Iterator[bytes]:
     """Every symbol of an object without FEC, each behind its payload ID; the last one is not padded."""
     at = 0
@@ -59,6 +67,22 @@ def no_code_symbols(content: bytes, oti: Oti) -> Iterator[bytes]:
         for esi in range(count):
             yield encode_payload_id(NO_CODE, sbn, esi) + content[at : at + oti.symbol_size]
             at += oti.symbol_size
+
+
+class NoCodeEncoder:
+    """One object's symbols without FEC. Which of them are lacking is not known, so repair is all of them."""
+
+    def __init__(self, content: bytes, symbol_size: int) -> None:
+        self.oti = no_code_oti(len(content), symbol_size)
+        self._content = content
+
+    def source(self) -> Iterator[bytes]:
+        """The symbols in order."""
+        return no_code_symbols(self._content, self.oti)
+
+    def repair(self, count: int, already_used: int | None = None) -> list[bytes]:
+        """The symbols once more, if any are wanted."""
+        return list(self.source()) if count else []
 
 
 class RaptorQEncoder:

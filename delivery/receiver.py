@@ -10,43 +10,30 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
-from delivery.alc import (
-    AlcPacket,
-    Oti,
-    content_encoding,
-    decode_fti,
-    decode_packet,
-    encode_payload_id,
-    fdt_instance_id,
-)
+from delivery.alc import Oti, decode_fti, decode_packet
 from delivery.announcement import manifest_version
 from delivery.assembly import Assembly
-from delivery.events import BlobReceived, Event, ManifestReceived, Rejected, RepairNeeded, SiteComplete
-from delivery.fdt import MAX_FDT_BYTES, FdtError, FdtInstance, decode_fdt
+from delivery.coding import CodingError, KeyNeededError, decode_bundle, unseal_manifest
+from delivery.events import (
+    BlobReceived,
+    Event,
+    KeyNeeded,
+    ManifestReceived,
+    Rejected,
+    RepairNeeded,
+    SiteComplete,
+)
+from delivery.fdt import FdtError, FdtInstance
+from delivery.fdt_reception import FDT_TOI, FdtReception
 from delivery.fec import is_supported
 from delivery.lct import LctError
 from delivery.manifest import EMPTY_SHA256, Bundle, Manifest, ManifestError
-from delivery.signing import open_manifest
+from delivery.signing import Verifier, open_manifest
 from delivery.slots import UNKNOWN_STEP, Slot, SlotTable
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-__all__ = [
-    "BlobReceived",
-    "Event",
-    "ManifestReceived",
-    "Receiver",
-    "Rejected",
-    "RepairNeeded",
-    "SiteComplete",
-]
-
-FDT_TOI = 0
-DEFAULT_MAX_HELD_BYTES = 64 << 20
+DEFAULT_MAX_HELD_BYTES = 128 << 20
 _PREFIX = 12
 """Octets of the LCT header of every packet that takes the short way; payload ID and symbol follow."""
 _MOST_PREFIXES = 4096
@@ -64,7 +51,7 @@ class Receiver:
     def __init__(
         self,
         tsi: int,
-        public_key: Ed25519PublicKey,
+        public_key: Verifier,
         has_blob: Callable[[str], bool],
         *,
         seed: int,
@@ -74,16 +61,23 @@ class Receiver:
         current_version: int = 0,
         unix_offset_s: float = 0.0,
         max_held_bytes: int = DEFAULT_MAX_HELD_BYTES,
+        has_piece: Callable[[str, int], bool] = lambda _sha256, _offset: False,
+        epoch_keys: Mapping[int, bytes] | None = None,
+        region: str = "",
     ) -> None:
         """`current_version` is the newest manifest the edge holds; older ones are refused.
 
         `now` + `unix_offset_s` is Unix time (for the FDT's expiry); give it when `now` is something else.
+        `epoch_keys` may grow later, see `keys_available`. With a `region` the stream is that region's.
         """
         self.rejected = 0
         """How often something was thrown away."""
         self._tsi = tsi
         self._public_key = public_key
         self._has_blob = has_blob
+        self._has_piece = has_piece
+        self._keys = {} if epoch_keys is None else epoch_keys
+        self._region = region
         self._random = random.Random(seed)
         self._fixed_back_off_s = fixed_back_off_s
         self._random_back_off_s = random_back_off_s
@@ -97,10 +91,8 @@ class Receiver:
         self._current: Slot | None = None
         self._newest_toi = 0
         self._symbol_size = 0
-        self._last_fdt = b""
         self._oti: dict[int, Oti] = {}
-        self._fdt_slot = Slot(FDT_TOI)
-        self._fdt_instance = -1
+        self._fdt = FdtReception()
         self._fdt_asked = False
         self._manifests: dict[int, int] = {}
         """Announced manifest objects not yet decoded: TOI to version."""
@@ -143,6 +135,12 @@ class Receiver:
             self._assembly.drop(sha256)
             self._review_wanted()
 
+    def keys_available(self, now: float) -> None:
+        """The mapping of epoch keys has grown: what waits for a key is tried again."""
+        for slot in self._slots.unfinished():
+            if slot.decoder is not None and slot.symbols and len(slot.symbols) >= slot.decoder.needed:
+                self._try_object(slot, now)
+
     def next_deadline(self) -> float | None:
         """When to call `handle_timeout`; None while nothing is outstanding. May come early, never late."""
         if not self._is_outstanding():
@@ -183,11 +181,16 @@ class Receiver:
             packet = decode_packet(data)
             if packet.header.tsi != self._tsi:
                 return
+            if packet.header.close_session:
+                self._ask_everything = True  # ETSI TS 103 769, F.3: nothing follows
+                self._report_after_back_off(now)
             if packet.header.toi == FDT_TOI:
                 self._leave_current(now)
-                if data != self._last_fdt:
-                    self._take_fdt(packet, now)
-                    self._last_fdt = data
+                if not packet.symbol:
+                    return
+                instance = self._fdt.take(packet, data)
+                if instance is not None:
+                    self._apply_fdt(instance, now)
                 return
             oti = decode_fti(packet.header)
         except (LctError, FdtError) as error:
@@ -259,32 +262,13 @@ class Receiver:
 
     # The FDT
 
-    def _take_fdt(self, packet: AlcPacket, now: float) -> None:
-        oti = decode_fti(packet.header)
-        instance = fdt_instance_id(packet.header)
-        if instance is None or oti is None or not is_supported(oti) or oti.transfer_length > MAX_FDT_BYTES:
-            raise FdtError("FDT packet without usable EXT_FDT and EXT_FTI")
-        if oti != self._fdt_slot.oti or instance != self._fdt_instance:
-            self._fdt_slot = Slot(FDT_TOI)
-            self._fdt_slot.describe(oti)
-            self._fdt_instance = instance
-        slot = self._fdt_slot
-        key = encode_payload_id(oti.fec_id, packet.sbn, packet.esi)
-        if slot.symbols is None or slot.decoder is None or len(packet.symbol) > oti.symbol_size:
-            return
-        slot.symbols[key] = key + packet.symbol
-        content = slot.decoder.decode(slot.symbols) if len(slot.symbols) >= slot.decoder.needed else None
-        if content is not None:
-            self._fdt_slot = Slot(FDT_TOI)
-            self._apply_fdt(decode_fdt(content, content_encoding(packet.header)), now)
-
     def _apply_fdt(self, instance: FdtInstance, now: float) -> None:
         expires_at = instance.expires_unix_s - self._unix_offset_s
         if expires_at <= now:
             raise FdtError("FDT instance has expired")
         for file in instance.files:
             bundle = self._wanted.get(file.toi)
-            if not is_supported(file.oti) or (bundle and bundle.size != file.oti.transfer_length):
+            if not is_supported(file.oti) or (bundle and bundle.transfer_length != file.oti.transfer_length):
                 self._reject(f"FDT describes TOI {file.toi} in a way that cannot be")
                 continue
             version = manifest_version(file.location)
@@ -331,14 +315,34 @@ class Receiver:
             slot.threshold = max(slot.decoder.needed, len(slot.symbols) + 1)
         elif bundle is not None:
             self._finish_bundle(slot, bundle, content, now)
-        elif self._open_manifest(content, now):
+        else:
+            self._finish_manifest(slot, content, now)
+
+    def _finish_manifest(self, slot: Slot, content: bytes, now: float) -> None:
+        try:
+            signed = unseal_manifest(content, self._tsi, slot.toi, self._keys)
+        except KeyNeededError as error:
+            self._wait_for_key(slot, error.epoch)
+            return
+        except CodingError as error:
+            self._reject(str(error))
+            slot.restart()
+            return
+        if self._open_manifest(signed, now):
             self._manifests.pop(slot.toi, None)
             self._settled_toi = max(self._settled_toi, slot.toi)
             slot.close()
         else:
             slot.restart()
 
-    def _finish_bundle(self, slot: Slot, bundle: Bundle, content: bytes, now: float) -> None:
+    def _finish_bundle(self, slot: Slot, bundle: Bundle, data: bytes, now: float) -> None:
+        try:
+            content = decode_bundle(bundle, self._tsi, data, self._keys)
+        except KeyNeededError as error:
+            self._wait_for_key(slot, error.epoch)
+            return
+        except CodingError:
+            content = b""
         if len(content) != bundle.size or hashlib.sha256(content).hexdigest() != bundle.sha256:
             self._reject(f"TOI {bundle.toi} does not have the digest the manifest gives; asking for it again")
             slot.restart()
@@ -348,9 +352,14 @@ class Receiver:
         slot.close()
         del self._wanted[bundle.toi]
         if self._assembly is not None:
-            for sha256, blob in self._assembly.add(bundle, content):
-                self._events.append(BlobReceived(sha256, blob))
+            self._events += self._assembly.add(bundle, content)
             self._check_complete()
+
+    def _wait_for_key(self, slot: Slot, epoch: int) -> None:
+        """Every symbol is here, only the key is not: the object is not asked for again."""
+        slot.awaits_key = True
+        slot.threshold = len(slot.symbols or ()) + UNKNOWN_STEP
+        self._events.append(KeyNeeded(epoch))
 
     def _open_manifest(self, signed: bytes, now: float) -> bool:
         """Verify a manifest and adopt it when it is news; False when it is not to be trusted."""
@@ -367,7 +376,7 @@ class Receiver:
 
     def _adopt(self, manifest: Manifest, signed: bytes, now: float) -> None:
         self._version = manifest.version
-        self._assembly = assembly = Assembly(manifest, self._has_blob)
+        self._assembly = assembly = Assembly(manifest, self._has_blob, self._has_piece, self._region)
         self._events.append(ManifestReceived(manifest, signed))
         if assembly.take_empty():
             self._events.append(BlobReceived(EMPTY_SHA256, b""))
@@ -383,7 +392,7 @@ class Receiver:
             if bundle is None:
                 if slot.toi <= self._settled_toi and slot.toi not in self._manifests:
                     slot.close()
-            elif slot.oti is not None and slot.oti.transfer_length == bundle.size:
+            elif slot.oti is not None and slot.oti.transfer_length == bundle.transfer_length:
                 if slot.symbols and len(slot.symbols) >= slot.oti.source_symbols:
                     self._try_object(slot, now)
             else:
@@ -418,8 +427,11 @@ class Receiver:
     def _report(self, now: float) -> None:
         """Ask for what has passed and is incomplete, and for everything when nothing comes any more."""
         missing: dict[int, int] = {}
+        of: dict[int, int] = {}
         again_at: list[float] = []
-        sizes = dict.fromkeys(self._manifests, 0) | {toi: b.size for toi, b in self._wanted.items()}
+        sizes = dict.fromkeys(self._manifests, 0) | {
+            toi: bundle.transfer_length for toi, bundle in self._wanted.items()
+        }
         for toi, size in sizes.items():
             slot = self._slots.get(toi)
             if slot is not None and slot is self._current and now < self._heard_at + self._fixed_back_off_s:
@@ -429,7 +441,7 @@ class Receiver:
                 if slot.reported_at is not None and now < slot.reported_at + 0.9 * self._timeout_s:
                     again_at.append(slot.reported_at + self._timeout_s)
                 else:
-                    self._count_missing(slot, size, missing, now)
+                    self._count_missing(slot, size, missing, of, now)
         strangers = [] if self._manifests else self._strangers()
         if strangers and self._patience < _STRANGERS_PATIENCE:
             missing[FDT_TOI] = 1
@@ -437,19 +449,25 @@ class Receiver:
             self._slots.forget(strangers)
         if missing:
             self._fdt_asked = FDT_TOI in missing
-            self._events.append(RepairNeeded(self._version, missing))
+            self._events.append(RepairNeeded(self._version, missing, of))
             self._report_at = now + self._timeout_s * self._patience
             self._report_at += self._random.uniform(0, self._random_back_off_s)
             self._patience = min(2 * self._patience, _MOST_PATIENCE)
         elif again_at:
             self._report_at = max(now, min(again_at)) + self._random.uniform(0, self._random_back_off_s)
 
-    def _count_missing(self, slot: Slot, size: int, missing: dict[int, int], now: float) -> None:
+    def _count_missing(
+        self, slot: Slot, size: int, missing: dict[int, int], of: dict[int, int], now: float
+    ) -> None:
+        if slot.awaits_key:
+            return
         held = len(slot.symbols or ())
         if slot.decoder is not None:
             missing[slot.toi] = slot.decoder.missing(held)
+            of[slot.toi] = slot.decoder.oti.source_symbols
         elif size and self._symbol_size:
-            missing[slot.toi] = max(1, -(-size // self._symbol_size) - held)
+            of[slot.toi] = -(-size // self._symbol_size)
+            missing[slot.toi] = max(1, of[slot.toi] - held)
         else:
             missing[FDT_TOI] = 1
             return

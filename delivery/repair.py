@@ -7,9 +7,13 @@ edge. Reports that crossed the answer on the way are recognised by the hold-off 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Iterable
 
 LARGEST_PLAUSIBLE_LOSS = 0.3
 """An edge that misses more than this share of what was sent was absent: its count is no measure of loss."""
+
+_FEW_SYMBOLS = 8
+"""So little costs nobody anything, whatever share of a small object it is."""
 
 STALE_S = 1.0
 """A report that a lossy path has delayed (a retransmission takes TCP 0.2 s, a connection 1 s) asks for about
@@ -17,30 +21,61 @@ as much as the answer that has gone out meanwhile; one that has seen the answer 
 
 
 class RepairDesk:
-    """Collects requests per TOI and says which are due."""
+    """Collects requests per TOI and says which are due.
+
+    Edges that miss far more than a lossy path explains were away, or sit behind a link too slow for the
+    session. Repeating an object for a few of them would cost all others time: unless half of the edges heard
+    of need it, it waits until nothing else is to be sent.
+    """
 
     def __init__(self, window_s: float, hold_off_s: float) -> None:
         self._window_s = window_s
         self._hold_off_s = hold_off_s
-        self._open: dict[int, tuple[float, int]] = {}
+        self._open: dict[int, tuple[float, dict[str, int]]] = {}
+        self._put_off: dict[int, int] = {}
         self._answered: dict[int, tuple[float, int]] = {}
+        self._edges: set[str] = set()
 
-    def request(self, toi: int, symbols: int, now: float) -> None:
+    def hear(self, edge: str) -> None:
+        """An edge is there, whether or not it lacks anything."""
+        self._edges.add(edge)
+
+    def request(self, toi: int, symbols: int, now: float, edge: str = "") -> None:
         """An edge lacks `symbols` of object `toi`."""
+        self._edges.add(edge)
         held_until, answer = self._answered.get(toi, (-math.inf, 0))
         if now < held_until or (now < held_until + STALE_S and 2 * symbols > answer):
             symbols -= answer
         if symbols <= 0:
             return
-        closes_at, most = self._open.get(toi, (now + self._window_s, 0))
-        self._open[toi] = (closes_at, max(most, symbols))
+        _, counts = self._open.setdefault(toi, (now + self._window_s, {}))
+        counts[edge] = max(counts.get(edge, 0), symbols)
 
-    def take(self, now: float) -> tuple[int, int] | None:
-        """The TOI and symbol count of a window that has closed; the longest closed first."""
-        due = min(((closes_at, toi) for toi, (closes_at, _) in self._open.items()), default=None)
-        if due is None or due[0] > now:
+    def take(
+        self, now: float, source_symbols: Callable[[int], int], is_idle: Callable[[], bool]
+    ) -> tuple[int, int] | None:
+        """The TOI and symbol count of a window that has closed and is to be answered; the longest closed
+        first, and last, when the sender `is_idle`, what was put off. `source_symbols` tells an object's size.
+        """
+        while True:
+            due = min(((closes_at, toi) for toi, (closes_at, _) in self._open.items()), default=None)
+            if due is None or due[0] > now:
+                break
+            toi = due[1]
+            _, counts = self._open.pop(toi)
+            symbols = self._worth_answering(toi, counts.values(), source_symbols(toi))
+            if symbols:
+                return toi, symbols
+        if not self._put_off or not is_idle():
             return None
-        return due[1], self._open.pop(due[1])[1]
+        toi = min(self._put_off)
+        return toi, self._put_off.pop(toi)
+
+    def forget(self, tois: Iterable[int]) -> None:
+        """These objects are not sent any more."""
+        for toi in tois:
+            for table in (self._open, self._put_off, self._answered):
+                table.pop(toi, None)
 
     def answering(self, toi: int, symbols: int) -> None:
         """The answer to `toi` begins to go out: what is asked meanwhile is already under way."""
@@ -48,12 +83,25 @@ class RepairDesk:
 
     def answered(self, toi: int, started_at: float, now: float) -> None:
         """The answer has gone out; reports may cross it until the hold-off from its start has passed."""
+        if toi not in self._answered:  # forgotten while the answer went out
+            return
         _, symbols = self._answered[toi]
         self._answered[toi] = (max(now, started_at + self._hold_off_s), symbols)
 
     def next_deadline(self) -> float | None:
-        """When the next window closes."""
+        """When the next window closes; at once when only what was put off is left."""
+        if self._put_off:
+            return -math.inf
         return min((closes_at for closes_at, _ in self._open.values()), default=None)
+
+    def _worth_answering(self, toi: int, counts: Collection[int], source_symbols: int) -> int:
+        plausible = max(_FEW_SYMBOLS, math.ceil(LARGEST_PLAUSIBLE_LOSS * source_symbols))
+        absent = sum(count > plausible for count in counts)
+        if 2 * absent >= len(self._edges):
+            return max(counts)
+        if absent:
+            self._put_off[toi] = max(counts)
+        return max((count for count in counts if count <= plausible), default=0)
 
 
 class LossEstimate:

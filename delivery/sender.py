@@ -3,30 +3,42 @@
 Order on the wire: per group of objects its FDT instance, then each object's source symbols, then the FDT
 instance again, which tells receivers that the object has passed. Repair symbols go before further objects, so
 that receivers hold few unfinished ones, but never in the middle of one, which would look as if it had passed.
-Objects are coded with RaptorQ, FDT instances are single packets.
+Objects are coded with RaptorQ or not at all, FDT instances are single packets.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from delivery.alc import RAPTORQ
+from delivery.alc import NO_CODE, RAPTORQ, Oti
 from delivery.announcement import Announcement, Announcer
 from delivery.fdt import FdtFile
-from delivery.fec import RaptorQEncoder, raptorq_oti
+from delivery.fec import ALIGNMENT, NoCodeEncoder, RaptorQEncoder, no_code_oti, raptorq_oti
 from delivery.lct import LctHeader, encode_lct
 from delivery.pacing import Pacer, frame_bytes
 from delivery.repair import LossEstimate, RepairDesk
 
 FDT_TOI = 0
-HEADERS_BYTES = 100
-"""What a symbol may need around it: IPv6 40, UDP 8, LCT with extensions and FEC payload ID up to 52."""
-DEFAULT_SYMBOL_BYTES = 1500 - HEADERS_BYTES
+HEADERS_BYTES = 64
+"""Around a symbol: IPv6 40, UDP 8, LCT 12, FEC payload ID 4."""
+FDT_HEADERS_BYTES = 100
+"""Around the content of an FDT packet, whose LCT header has extensions."""
+DEFAULT_MTU_BYTES = 1500
 
-_ENCODERS_KEPT = 8
+_SHORT_HEADER_BYTES = 12
+_ENCODERS_KEPT = 6
+_CLOSING_PACKETS = 3
+
+
+Encoder = RaptorQEncoder | NoCodeEncoder
+
+
+def symbol_bytes(mtu_bytes: int) -> int:
+    """The size of the symbols that fill packets of `mtu_bytes`."""
+    return (mtu_bytes - HEADERS_BYTES) // ALIGNMENT * ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class Outgoing:
     """An object to send. `load` gives its `size` bytes when they are needed; what it raises leaves `poll`.
 
     `spare_symbols` are repair symbols sent at once, for objects that others wait for. With `on_demand`
-    nothing is sent until a repair is asked for.
+    nothing is sent until a repair is asked for. `fec_id` is RaptorQ or no code.
     """
 
     toi: int
@@ -45,6 +57,7 @@ class Outgoing:
     content_md5: str = ""
     spare_symbols: int = 0
     on_demand: bool = False
+    fec_id: int = RAPTORQ
 
 
 @dataclass(slots=True)
@@ -55,7 +68,9 @@ class SenderCounters:
     wire_bytes: int = 0
     source_symbols: int = 0
     repair_symbols: int = 0
+    carousel_symbols: int = 0
     fdt_packets: int = 0
+    repair_rounds: int = 0
 
 
 @dataclass(slots=True)
@@ -63,7 +78,7 @@ class _Sent:
     outgoing: Outgoing
     announcement: Announcement
     header: bytes
-    source_symbols: int
+    oti: Oti
     sent: int = 0
     repair_used: int = 0
 
@@ -76,7 +91,7 @@ class Sender:
         tsi: int,
         *,
         rate_mbps: float = 100.0,
-        symbol_bytes: int = DEFAULT_SYMBOL_BYTES,
+        mtu_bytes: int = DEFAULT_MTU_BYTES,
         overhead_percent: float = 0.0,
         tick_s: float = 0.001,
         collection_window_s: float = 0.45,
@@ -84,23 +99,28 @@ class Sender:
         unix_offset_s: float = 0.0,
         first_fdt_instance: int = 0,
         fdt_lifetime_s: float = 3600.0,
+        carousel_mbps: float = 0.0,
     ) -> None:
-        """`collection_window_s` should exceed the receivers' random back-off. `hold_off_s` should exceed the
+        """`carousel_mbps` is the rate at which everything is sent again and again while nothing else is.
+
+        `collection_window_s` should exceed the receivers' random back-off. `hold_off_s` should exceed the
         round-trip time, and must not exceed their fixed back-off."""
         self.counters = SenderCounters()
         self._tsi = tsi
-        self._symbol_bytes = symbol_bytes
+        self._symbol_bytes = symbol_bytes(mtu_bytes)
         self._overhead = overhead_percent / 100
         self._unix_offset_s = unix_offset_s
         self._pacer = Pacer(rate_mbps, tick_s)
-        self._announcer = Announcer(tsi, first_fdt_instance, fdt_lifetime_s, symbol_bytes)
+        self._announcer = Announcer(tsi, first_fdt_instance, fdt_lifetime_s, mtu_bytes - FDT_HEADERS_BYTES)
         self._desk = RepairDesk(collection_window_s, hold_off_s)
         self._loss = LossEstimate()
         self._objects: dict[int, _Sent] = {}
         self._announcements: list[Announcement] = []
-        self._encoders: OrderedDict[int, RaptorQEncoder] = OrderedDict()
+        self._encoders: OrderedDict[int, Encoder] = OrderedDict()
         self._source: list[Iterator[bytes]] = []
         self._repair: Iterator[bytes] | None = None
+        self._carousel_pacer = Pacer(carousel_mbps, tick_s) if carousel_mbps else None
+        self._carousel: Iterator[bytes] | None = None
         self._mid_object = False
         self._last_fdt: Announcement | None = None
         self._now = 0.0
@@ -113,57 +133,69 @@ class Sender:
     def publish(self, objects: Sequence[Outgoing], now: float) -> None:
         """Queue objects for transmission in this order. TOIs must be new to the session."""
         files = []
+        headers = {}
         for outgoing in objects:
             if outgoing.toi in self._objects or outgoing.toi <= FDT_TOI:
                 raise ValueError(f"TOI {outgoing.toi} is already in use")
-            files.append(
-                FdtFile(
-                    toi=outgoing.toi,
-                    location=outgoing.location,
-                    oti=raptorq_oti(outgoing.size, self._symbol_bytes),
-                    content_length=outgoing.size,
-                    content_type=outgoing.content_type,
-                    content_md5=outgoing.content_md5,
-                )
-            )
+            headers[outgoing.toi] = encode_lct(LctHeader(self._tsi, outgoing.toi, outgoing.fec_id))
+            files.append(self._describe(outgoing, len(headers[outgoing.toi])))
         announcements = self._announcer.announce(files, now + self._unix_offset_s)
         described = {file.toi: (group, file) for group in announcements for file in group.files}
         for outgoing in objects:
             group, file = described[outgoing.toi]
-            header = encode_lct(LctHeader(self._tsi, outgoing.toi, RAPTORQ))
-            self._objects[outgoing.toi] = _Sent(outgoing, group, header, file.oti.source_symbols)
+            self._objects[outgoing.toi] = _Sent(outgoing, group, headers[outgoing.toi], file.oti)
         self._announcements += announcements
         self._source.append(self._transmit(announcements))
         self._now = now
+
+    def retain(self, tois: Container[int]) -> None:
+        """Forget every object but these: what else there was is of no use to anybody any more."""
+        gone = [toi for toi in self._objects if toi not in tois]
+        for toi in gone:
+            del self._objects[toi]
+            self._encoders.pop(toi, None)
+        self._desk.forget(gone)
+        self._announcements = [
+            announcement
+            for announcement in self._announcements
+            if any(file.toi in self._objects for file in announcement.files)
+        ]
+
+    def close(self) -> None:
+        """Say that the session ends: nothing follows what `poll` gives from now on (RFC 5651, A flag)."""
+        self._source.clear()
+        self._repair = self._carousel = self._last_fdt = None
+        self._carousel_pacer = None
+        farewell = encode_lct(LctHeader(self._tsi, FDT_TOI, NO_CODE, close_session=True))
+        self._source.append(iter([farewell] * _CLOSING_PACKETS))
 
     def announce(self, now: float) -> None:
         """Send the description of everything again, for receivers that joined late or missed it."""
         self._desk.request(FDT_TOI, 1, now)
 
-    def request_repair(self, toi: int, symbols: int, now: float) -> None:
-        """A receiver misses `symbols` of object `toi`; TOI 0 asks for the FDT. Unknown ones are ignored."""
+    def hear(self, edge: str) -> None:
+        """An edge is there: it counts among those that repair is for."""
+        self._desk.hear(edge)
+
+    def request_repair(self, toi: int, symbols: int, now: float, edge: str = "") -> None:
+        """`edge` misses `symbols` of object `toi`; TOI 0 asks for the FDT. Unknown ones are ignored."""
         if toi == FDT_TOI:
+            self._desk.hear(edge)
             self.announce(now)
         elif toi in self._objects:
-            self._desk.request(toi, min(symbols, self._objects[toi].source_symbols), now)
+            self._desk.request(toi, min(symbols, self._source_symbols(toi)), now, edge)
 
     @property
     def idle(self) -> bool:
-        """Nothing is queued, going out or being collected."""
+        """Nothing is queued, going out or being collected; the carousel does not count."""
         return not self._source and self._repair is None and self._desk.next_deadline() is None
 
     def poll(self, now: float) -> list[bytes]:
         """The datagrams that may go out now."""
         self._now = now
-        self._pacer.refill(now)
-        datagrams = []
-        while self._pacer.may_send:
-            datagram = self._next_datagram()
-            if datagram is None:
-                break
-            self._pacer.spend(len(datagram))
-            self.counters.wire_bytes += frame_bytes(len(datagram))
-            datagrams.append(datagram)
+        datagrams = self._paced(self._pacer, self._next_datagram)
+        if self._carousel_pacer is not None and self.idle and self._last_fdt is None:
+            datagrams += self._paced(self._carousel_pacer, self._next_of_carousel)
         self.counters.datagrams += len(datagrams)
         return datagrams
 
@@ -172,12 +204,44 @@ class Sender:
         if self._source or self._repair is not None or self._last_fdt is not None:
             return self._pacer.ready_at(self._now)
         closes_at = self._desk.next_deadline()
-        return None if closes_at is None else max(closes_at, self._pacer.ready_at(closes_at))
+        if closes_at is not None:
+            return max(closes_at, self._pacer.ready_at(closes_at))
+        if self._carousel_pacer is not None and self._objects:
+            return self._carousel_pacer.ready_at(self._now)
+        return None
+
+    def _describe(self, outgoing: Outgoing, header_bytes: int) -> FdtFile:
+        symbol_bytes = self._symbol_bytes - (header_bytes - _SHORT_HEADER_BYTES + 7) // 8 * 8
+        oti = no_code_oti if outgoing.fec_id == NO_CODE else raptorq_oti
+        return FdtFile(
+            toi=outgoing.toi,
+            location=outgoing.location,
+            oti=oti(outgoing.size, symbol_bytes),
+            content_length=outgoing.size,
+            content_type=outgoing.content_type,
+            content_md5=outgoing.content_md5,
+        )
+
+    def _source_symbols(self, toi: int) -> int:
+        return self._objects[toi].oti.source_symbols if toi in self._objects else 1
+
+    def _paced(self, pacer: Pacer, following: Callable[[], bytes | None]) -> list[bytes]:
+        """As many datagrams as the rate allows now."""
+        pacer.refill(self._now)
+        datagrams: list[bytes] = []
+        while pacer.may_send:
+            datagram = following()
+            if datagram is None:
+                break
+            pacer.spend(len(datagram))
+            self.counters.wire_bytes += frame_bytes(len(datagram))
+            datagrams.append(datagram)
+        return datagrams
 
     def _next_datagram(self) -> bytes | None:
         while True:
             if self._repair is None and not self._mid_object:
-                due = self._desk.take(self._now)
+                due = self._desk.take(self._now, self._source_symbols, lambda: not self._source)
                 if due is not None:
                     self._repair = self._answer(*due)
             if self._repair is not None:
@@ -198,16 +262,39 @@ class Sender:
                 return self._fdt(announcement, is_last=True)
             return None
 
+    def _next_of_carousel(self) -> bytes | None:
+        for _ in range(2):
+            if self._carousel is None:
+                self._carousel = self._turn()
+            datagram = next(self._carousel, None)
+            if datagram is not None:
+                return datagram
+            self._carousel = None
+        return None
+
+    def _turn(self) -> Iterator[bytes]:
+        """Every object once, each behind its description; those that are only sent on demand too."""
+        for announcement in list(self._announcements):
+            for file in announcement.files:
+                entry = self._objects.get(file.toi)
+                if entry is not None:
+                    yield self._fdt(announcement, is_last=True)
+                    for symbol in self._encoder(entry).source():
+                        self.counters.carousel_symbols += 1
+                        yield entry.header + symbol
+
     def _transmit(self, announcements: Sequence[Announcement]) -> Iterator[bytes]:
         for announcement in announcements:
-            queued = [self._objects[file.toi] for file in announcement.files]
-            queued = [entry for entry in queued if not entry.outgoing.on_demand]
+            known = [self._objects[file.toi] for file in announcement.files if file.toi in self._objects]
+            queued = [entry for entry in known if not entry.outgoing.on_demand]
             if queued:
                 yield self._fdt(announcement)
             for entry in queued:
                 self._mid_object = True
-                yield from self._symbols(entry)
-                self._mid_object = False
+                try:
+                    yield from self._symbols(entry)
+                finally:
+                    self._mid_object = False
                 yield self._fdt(announcement)
 
     def _symbols(self, entry: _Sent) -> Iterator[bytes]:
@@ -215,7 +302,7 @@ class Sender:
             self.counters.source_symbols += 1
             entry.sent += 1
             yield entry.header + symbol
-        spare = entry.outgoing.spare_symbols + math.ceil(entry.source_symbols * self._overhead)
+        spare = entry.outgoing.spare_symbols + math.ceil(entry.oti.source_symbols * self._overhead)
         if spare:
             yield from self._repair_symbols(entry, spare)
 
@@ -230,12 +317,13 @@ class Sender:
     def _answer(self, toi: int, missing: int) -> Iterator[bytes]:
         started_at = self._now
         self._desk.answering(toi, missing)
+        self.counters.repair_rounds += 1
         if toi == FDT_TOI:
             for announcement in self._announcements:
                 yield self._fdt(announcement)
-        else:
+        elif toi in self._objects:
             entry = self._objects[toi]
-            count = self._loss.symbols_to_send(missing, entry.source_symbols, entry.sent)
+            count = self._loss.symbols_to_send(missing, entry.oti.source_symbols, entry.sent)
             self._desk.answering(toi, count)
             yield self._fdt(entry.announcement)
             yield from self._repair_symbols(entry, count)
@@ -249,11 +337,12 @@ class Sender:
             self._last_fdt = announcement
         return announcement.datagram
 
-    def _encoder(self, entry: _Sent) -> RaptorQEncoder:
+    def _encoder(self, entry: _Sent) -> Encoder:
         toi = entry.outgoing.toi
         encoder = self._encoders.get(toi)
         if encoder is None:
-            encoder = RaptorQEncoder(entry.outgoing.load(), self._symbol_bytes)
+            kind = NoCodeEncoder if entry.outgoing.fec_id == NO_CODE else RaptorQEncoder
+            encoder = kind(entry.outgoing.load(), entry.oti.symbol_size)
             if encoder.oti.transfer_length != entry.outgoing.size:
                 raise ValueError(f"object {toi} was announced with {entry.outgoing.size} bytes")
             self._encoders[toi] = encoder

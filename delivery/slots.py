@@ -19,6 +19,7 @@ class Slot:
     """One object. `symbols` is None once the object is of no more use; then its packets are ignored."""
 
     __slots__ = (
+        "awaits_key",
         "decoder",
         "has_passed",
         "heard_at",
@@ -41,6 +42,8 @@ class Slot:
         self.decoder: Decoder | None = None
         self.heard_at = 0.0
         self.has_passed = False
+        self.awaits_key = False
+        """Whether all symbols are here but not the key of the epoch."""
         self.reported_at: float | None = None
 
     def describe(self, oti: Oti) -> None:
@@ -54,6 +57,7 @@ class Slot:
         """Forget all symbols: some of them were not the sender's."""
         if self.symbols is not None:
             self.symbols = {}
+        self.awaits_key = False
         self.reported_at = None
         if self.oti is not None:
             self.decoder = Decoder(self.oti)

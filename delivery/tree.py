@@ -115,6 +115,11 @@ def _problem(entry: os.DirEntry[str], path: str, root: str, above: tuple[str, ..
 def scan(site: Path, warn: Callable[[str], None] = lambda _: None) -> Iterator[FileEntry]:
     """Every file that `walk` finds, with its size, digest and content type. Raises OSError."""
     for path in walk(site, warn):
-        with open(site / path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-            yield FileEntry(path, file.tell(), digest.hexdigest(), content_type(path))
+        yield scan_file(site, path)
+
+
+def scan_file(site: Path, path: str) -> FileEntry:
+    """One file, read to its end. Raises OSError."""
+    with open(site / path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return FileEntry(path, file.tell(), digest.hexdigest(), content_type(path))

@@ -15,6 +15,12 @@ by multicast; with --origin-url it reports to the origin, and fetches what it mi
 opens the API over which an origin pushes by unicast. --site serves a folder of this machine instead
 (the central cloud)."""
 
+_IDENTITY = """\
+Print the key that local content is signed with, for the origin's list of peers, and the key that epoch keys
+are handed out to, for its list of members."""
+
+_STATUS = "Ask a running edge which version it holds and serves, and how its content came."
+
 _VERIFY = """\
 Recompute the digest of everything in a store, and compare it with a site folder bit by bit.
 Exit status 1 when anything differs."""
@@ -29,13 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             _check_serve(parser, arguments)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 2
+    from delivery.errors import DeliveryError
     from delivery.keys import KeyFileError
+    from edge_node import commands
     from edge_node.blobs import StoreError
     from edge_node.multicast import MulticastError
 
+    run = {
+        "serve": commands.serve,
+        "verify": commands.verify,
+        "identity": commands.identity,
+        "status": commands.status,
+    }[arguments.command]
     try:
-        return _serve(arguments) if arguments.command == "serve" else _verify(arguments)
-    except (StoreError, KeyFileError, MulticastError) as error:
+        return run(arguments)
+    except (StoreError, KeyFileError, MulticastError, DeliveryError) as error:
         print(f"edge_node: {error}", file=sys.stderr)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
@@ -45,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edge_node", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|verify")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|verify|identity|status")
     form = argparse.RawDescriptionHelpFormatter
     serve = commands.add_parser("serve", help="run an edge node", description=_SERVE, formatter_class=form)
     serve.add_argument("--name", required=True, help="the edge's name, e.g. edge1")
@@ -53,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--max-bytes", type=_positive, metavar="N", help="the most the content may take")
     serve.add_argument("--public-key", type=Path, metavar="FILE", help="the origin's key; the store keeps it")
     serve.add_argument("--site", type=Path, metavar="DIR", help="fill the store from this folder first")
+    serve.add_argument(
+        "--scrub-kbytes-per-s",
+        type=int,
+        default=0,
+        metavar="N",
+        help="read all content again and again and mend what the disk has spoilt (default: never)",
+    )
     serve.add_argument(
         "--seed", type=int, default=0, metavar="N", help="for back-off times (default %(default)s)"
     )
@@ -79,6 +100,40 @@ def _parser() -> argparse.ArgumentParser:
     origin.add_argument("--origin-url", metavar="URL", help="http://[ULA]:8080, for reports and catch-up")
     origin.add_argument("--sync-address", metavar="ULA", help="address of the sync API; none without it")
     origin.add_argument("--sync-port", type=_port, default=8081, help="its TCP port (default %(default)s)")
+    group.add_argument(
+        "--idle-s",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="leave a channel after so long without a request (default %(default)s)",
+    )
+    group.add_argument("--region", default="", metavar="NAME", help="the region this edge lies in")
+    local = serve.add_argument_group("local content: what users upload with PUT /local/NAME")
+    local.add_argument(
+        "--local-group",
+        metavar="ADDRESS",
+        help="where it goes when another edge asks; without: no uploads",
+    )
+    local.add_argument(
+        "--local-rate-mbps", type=_seconds, default=20.0, metavar="R", help="(default %(default)s)"
+    )
+    local.add_argument(
+        "--mtu-bytes", type=_positive, default=1500, metavar="N", help="of its packets (default %(default)s)"
+    )
+    local.add_argument(
+        "--upload-bytes",
+        type=_positive,
+        default=16 << 20,
+        metavar="N",
+        help="the most one upload may have (default %(default)s)",
+    )
+    local.add_argument(
+        "--local-bytes",
+        type=_positive,
+        default=256 << 20,
+        metavar="N",
+        help="the most all of them may have (default %(default)s)",
+    )
     output = serve.add_argument_group("output")
     output.add_argument("--report-file", type=Path, metavar="FILE", help="write events here, as JSON lines")
     output.add_argument("--json", action="store_true", help="print events as JSON lines")
@@ -86,6 +141,14 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--store", type=Path, required=True, metavar="DIR", help="the store to check")
     verify.add_argument("--against", type=Path, metavar="DIR", help="the site folder it must be equal to")
     verify.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    identity = commands.add_parser(
+        "identity", help="print the public keys of an edge, made at first use", description=_IDENTITY
+    )
+    identity.add_argument("--store", type=Path, required=True, metavar="DIR", help="the edge's store")
+    identity.add_argument("--json", action="store_true", help="print them as JSON")
+    status = commands.add_parser("status", help="what a running edge holds", description=_STATUS)
+    status.add_argument("url", metavar="URL", help="its sync API, http://[ULA]:8081")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
     return parser
 
 
@@ -97,73 +160,25 @@ def _check_serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error(
             "--site serves a folder of this machine: leave out --group, --sync-address and --public-key"
         )
+    if arguments.local_group and not (arguments.group and arguments.sync_address):
+        parser.error("--local-group needs --group and --sync-address, where other edges ask for it")
     if arguments.heartbeat_interface and not arguments.sync_address:
         parser.error("--heartbeat-interface needs --sync-address, which heartbeats are sent from")
     if arguments.origin_url is not None and not arguments.origin_url.startswith("http://"):
         parser.error(f"--origin-url {arguments.origin_url} is not of the form http://[ADDRESS]:PORT")
 
 
-def _serve(arguments: argparse.Namespace) -> int:
-    import asyncio
-
-    from edge_node.journal import Journal
-    from edge_node.node import Group, Options, run
-    from edge_node.store import Store
-    from edge_node.trust import site_key, trusted_key
-
-    root: Path = arguments.store
-    private_key = site_key(root) if arguments.site is not None else None
-    key = private_key.public_key() if private_key else trusted_key(root, arguments.public_key)
-    store = Store(root, key, max_bytes=arguments.max_bytes)
-    if private_key is not None:
-        from edge_node.site import fill_from
-
-        fill_from(store, arguments.site, private_key)
-    group = None
-    if arguments.group is not None:
-        group = Group(arguments.group, arguments.source, arguments.interface, arguments.flute_port)
-    options = Options(
-        arguments.name,
-        arguments.address,
-        arguments.port,
-        arguments.sync_address,
-        arguments.sync_port,
-        group,
-        arguments.origin_url,
-        arguments.seed,
-        arguments.heartbeat_interface,
-        arguments.capacity,
-    )
-    journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
-    try:
-        asyncio.run(run(options, store, key, journal))
-    finally:
-        journal.close()
-        store.close()
-    return 0
-
-
-def _verify(arguments: argparse.Namespace) -> int:
-    from edge_node.trust import trusted_key
-    from edge_node.verify import verify
-
-    verdict = verify(arguments.store, trusted_key(arguments.store, None), arguments.against)
-    if arguments.json:
-        import json
-
-        print(json.dumps(verdict.to_json()))
-        return 0 if verdict.identical else 1
-    for difference in verdict.differences:
-        print(difference, file=sys.stderr)
-    result = "identical" if verdict.identical else f"{len(verdict.differences)} differences"
-    print(f"version {verdict.version}: {verdict.files} files, {verdict.bytes} bytes, {result}")
-    return 0 if verdict.identical else 1
-
-
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 

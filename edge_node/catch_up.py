@@ -1,22 +1,24 @@
-"""Fetching by unicast what multicast did not bring: after a restart, and as the last resort."""
+"""Fetching by unicast what multicast did not bring: after a restart, on demand, and as the last resort."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from delivery.manifest import ManifestError
-from delivery.signing import open_manifest
+from delivery.signing import Verifier, open_manifest
 from edge_node.blobs import StoreError, StoreFullError
 from edge_node.origin_client import OriginConnection, OriginError
-from edge_node.writer import NewBlob, NewManifest, Writer
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from edge_node.writer import NewBlob, NewManifest, NewPiece, Writer
 
 FRUITLESS_REPAIRS = 3
 """Repair rounds without progress after which an edge fetches the rest itself."""
+HOPELESS_LOSS = 0.3
+"""An edge that loses more of what passes by is behind a link too slow for the session, or was away: its
+repair would cost all others time (the origin puts such requests off, `delivery.repair`)."""
+HOPELESS_OBJECTS = 2
+SPAN_BYTES = 8 << 20
+"""Large blobs are fetched in spans of this size, so that what has come is kept when the origin goes away."""
 
 
 class RepairWatch:
@@ -40,40 +42,52 @@ class RepairWatch:
         return any(self._asked[toi][1] >= self._limit for toi in missing)
 
 
-async def fetch_manifest(origin_url: str, writer: Writer, public_key: Ed25519PublicKey) -> None:
-    """Ask the origin for its manifest and accept it when it is newer. Raises OriginError, StoreError."""
-    async with OriginConnection(origin_url) as origin:
+def is_hopeless(missing: Mapping[int, int], of: Mapping[int, int]) -> bool:
+    """Whether an edge loses too much for repair by multicast: several objects that it heard something of lack
+    more than `HOPELESS_LOSS` of their symbols (`of`: source symbols per TOI)."""
+    heard = [toi for toi in missing if of.get(toi, 0) > 1 and missing[toi] < of[toi]]
+    return sum(missing[toi] > HOPELESS_LOSS * of[toi] for toi in heard) >= HOPELESS_OBJECTS
+
+
+async def fetch_manifest(url: str, writer: Writer, keys: Verifier, prefix: str = "") -> bool:
+    """Ask a session's API for its manifest and accept it when it is newer; whether it was.
+
+    Raises OriginError, StoreError.
+    """
+    async with OriginConnection(url) as origin:
         answer = await origin.get("/manifest")
     if answer.status == 404:
-        return
+        return False
     if answer.status != 200:
         raise OriginError(f"the origin answered {answer.status} to GET /manifest")
     try:
-        manifest = open_manifest(answer.body, public_key)
+        manifest = open_manifest(answer.body, keys)
     except ManifestError as error:
         raise OriginError(f"the origin's manifest was refused: {error}") from None
-    if manifest.version > writer.store.version:
-        await writer.submit(NewManifest(manifest, answer.body))
+    if manifest.version <= writer.store.site(prefix).version:
+        return False
+    await writer.submit(NewManifest(manifest, answer.body, prefix))
+    return True
 
 
-async def fetch_missing(origin_url: str, writer: Writer) -> list[str]:
-    """Fetch every blob the newest manifest lists and the store lacks; returns those that are durable now.
+async def fetch_missing(url: str, writer: Writer, prefix: str = "") -> list[str]:
+    """Fetch every blob that the newest manifest of a site wants here and the store lacks; returns those that
+    are durable now.
 
     Raises OriginError or StoreError for the first that failed, after the others were stored.
     """
-    store = writer.store
-    manifest = store.manifest
-    if manifest is None:
+    site = writer.store.site(prefix)
+    if site.manifest is None:
         return []
+    sizes = site.wanted()
     problem: StoreError | OriginError | None = None
     stored: list[tuple[str, asyncio.Future[None]]] = []
-    async with OriginConnection(origin_url) as origin:
-        for sha256 in store.missing():
+    async with OriginConnection(url) as origin:
+        for sha256 in site.missing():
             if writer.has(sha256):
                 continue
             try:
-                store.blobs.check_room(manifest.blobs[sha256])
-                stored.append((sha256, await _fetch_blob(origin, writer, sha256)))
+                stored.append((sha256, await fetch_blob(origin, writer, sha256, sizes[sha256])))
             except StoreFullError as error:
                 problem = problem or error
             except OriginError as error:
@@ -88,13 +102,42 @@ async def fetch_missing(origin_url: str, writer: Writer) -> list[str]:
     return [sha256 for sha256, _ in stored]
 
 
-async def _fetch_blob(origin: OriginConnection, writer: Writer, sha256: str) -> asyncio.Future[None]:
+async def fetch_blob(
+    origin: OriginConnection, writer: Writer, sha256: str, size: int
+) -> asyncio.Future[None]:
+    """Fetch a blob of `size` bytes; the future ends once it is durable. Of one that has begun to come in
+    pieces only the gaps are fetched. Raises OriginError, StoreError."""
+    parts = writer.store.parts
+    if size and (size > SPAN_BYTES or parts.gaps(sha256, size) != [(0, size)]):
+        return await _fetch_gaps(origin, writer, sha256, size)
+    writer.store.blobs.check_room(size)
     staging = writer.store.blobs.stage()
     try:
         answer = await origin.get(f"/blobs/{sha256}", staging.write)
-        if answer.status != 200:
-            raise OriginError(f"the origin answered {answer.status} to GET /blobs/{sha256}")
+        _expect(answer.status, 200, sha256)
     except BaseException:
         staging.abandon()
         raise
     return writer.submit(NewBlob(sha256, staging))
+
+
+async def _fetch_gaps(
+    origin: OriginConnection, writer: Writer, sha256: str, size: int
+) -> asyncio.Future[None]:
+    last: asyncio.Future[None] | None = None
+    for start, stop in writer.store.parts.gaps(sha256, size):
+        for at in range(start, stop, SPAN_BYTES):
+            end = min(at + SPAN_BYTES, stop)
+            answer = await origin.get(f"/blobs/{sha256}", span=(at, end))
+            _expect(answer.status, 206, sha256)
+            last = writer.submit(NewPiece(sha256, size, at, answer.body))
+            await last
+    if last is None:
+        last = asyncio.get_running_loop().create_future()
+        last.set_result(None)
+    return last
+
+
+def _expect(status: int, wanted: int, sha256: str) -> None:
+    if status != wanted:
+        raise OriginError(f"the origin answered {status} to GET /blobs/{sha256}")

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for the origin's API over the ULA plane."""
+"""A small HTTP/1.1 client for a session's API over the ULA plane: the origin's, or another edge's."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ class _Parsing:
 
 
 class OriginConnection:
-    """One connection to `url` (`http://[ULA]:8080`), for several requests; an async context manager."""
+    """One connection to the API below `url` (`http://[ULA]:8080`, or with a path: `…/live/news`), for several
+    requests; an async context manager."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._host, self._port, self._authority = parts.hostname or "", parts.port or 80, parts.netloc
+        self._base = parts.path.rstrip("/")
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def __aenter__(self) -> OriginConnection:
@@ -58,20 +60,26 @@ class OriginConnection:
     ) -> None:
         self._drop()
 
-    async def get(self, path: str, sink: Callable[[bytes], None] | None = None) -> Answer:
-        """GET `path`; `sink` takes the content of a 200 as it arrives. Raises OriginError."""
-        return await self._request("GET", path, b"", "", sink)
+    async def get(
+        self,
+        path: str,
+        sink: Callable[[bytes], None] | None = None,
+        span: tuple[int, int] | None = None,
+    ) -> Answer:
+        """GET `path`, or the bytes from `span[0]` up to `span[1]` of it; `sink` takes the content of a 200 or
+        206 as it arrives. Raises OriginError."""
+        fields = f"Range: bytes={span[0]}-{span[1] - 1}\r\n" if span else ""
+        return await self._request("GET", path, fields, b"", sink)
 
     async def post(self, path: str, body: bytes, content_type: str) -> Answer:
         """POST `body` to `path`. Raises OriginError."""
-        return await self._request("POST", path, body, content_type, None)
+        fields = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        return await self._request("POST", path, fields, body, None)
 
     async def _request(
-        self, method: str, path: str, body: bytes, content_type: str, sink: Callable[[bytes], None] | None
+        self, method: str, path: str, fields: str, body: bytes, sink: Callable[[bytes], None] | None
     ) -> Answer:
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._authority}\r\n"
-        if method == "POST":
-            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        head = f"{method} {self._base}{path} HTTP/1.1\r\nHost: {self._authority}\r\n{fields}"
         parsing = _Parsing()
         try:
             async with asyncio.timeout(_TIMEOUT_S):
@@ -86,7 +94,7 @@ class OriginConnection:
                 if not data:
                     raise ConnectionResetError("the connection was closed")
                 _feed(parsing, data)
-                if sink is not None and parsing.parser.get_status_code() == 200:
+                if sink is not None and parsing.parser.get_status_code() in (200, 206):
                     sink(bytes(parsing.body))
                     parsing.body.clear()
         except TimeoutError:

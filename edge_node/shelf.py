@@ -1,86 +1,152 @@
-"""The manifests an edge has accepted, on disk, newest first."""
+"""The accepted manifests of one site in a folder: `000007`, …; `current` names the newest, `served` the
+version that users see. All changes are durable, and leave the old or the new."""
 
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from delivery.manifest import Manifest, ManifestError
-from delivery.signing import open_manifest
+from delivery.manifest import EVERYWHERE, REGION, FileEntry, Manifest, ManifestError
+from delivery.signing import MAX_JSON_BYTES, Verifier, open_manifest
 from edge_node.blobs import StoreError
-from edge_node.durable import fsync_directory, link_durably, write_durably
+from edge_node.durable import link_durably, write_durably
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+CURRENT, SERVED = "current", "served"
+_HEAD_BYTES = 68
+"""What stands before the compressed part of a signed manifest: magic and signature."""
 
-CURRENT = "current"
+
+@dataclass(frozen=True)
+class Version:
+    """A manifest with the bytes that were signed, at an edge in `region` ("": none)."""
+
+    manifest: Manifest
+    signed: bytes
+    region: str = ""
+
+    @property
+    def number(self) -> int:
+        """The manifest's version."""
+        return self.manifest.version
+
+    @cached_property
+    def entries(self) -> Mapping[str, FileEntry]:
+        """The files by their paths."""
+        return {entry.path: entry for entry in self.manifest.files}
+
+    @cached_property
+    def wanted(self) -> Mapping[str, int]:
+        """The blobs, with their sizes in bytes, that the edge is to hold, in the manifest's order: those of
+        files for every edge and for its region."""
+        classes = {EVERYWHERE, REGION + self.region} if self.region else {EVERYWHERE}
+        return {entry.sha256: entry.size for entry in self.manifest.files if entry.delivery in classes}
 
 
-def load_manifests(folder: Path, public_key: Ed25519PublicKey) -> list[tuple[Manifest, bytes]]:
-    """The accepted manifests with their signed bytes, newest first, from `current` down.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a shelf holds: versions from the newest down, the numbers of the one that was served and of the
+    newest that was ever accepted (0: none), and what was wrong, one line each."""
 
-    Newer ones that were written but never became current (a crash in between) do not count. Raises
-    StoreError when the current one cannot be trusted.
-    """
-    try:
-        current = os.readlink(folder / CURRENT)
-    except FileNotFoundError:
-        return []
-    found: list[tuple[Manifest, bytes]] = []
-    for name in sorted((path.name for path in folder.iterdir() if path.name.isdigit()), reverse=True):
-        if int(name) > int(current):
-            continue
-        signed = (folder / name).read_bytes()
-        try:
-            found.append((open_manifest(signed, public_key), signed))
-        except ManifestError as error:
-            raise StoreError(
-                f"{folder / name}: {error}; give the origin's --public-key, or remove the store"
-            ) from None
-    return found
+    versions: tuple[Version, ...] = ()
+    served: int = 0
+    accepted: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class Shelf:
-    """The manifests folder: the newest manifest, and older ones for as long as the newest lacks content."""
+    """A folder of manifests, written by way of `tmp`. The methods that change it raise OSError."""
 
-    def __init__(self, folder: Path, tmp: Path, public_key: Ed25519PublicKey) -> None:
+    def __init__(self, folder: Path, tmp: Path) -> None:
         self._folder, self._tmp = folder, tmp
-        loaded = load_manifests(folder, public_key)
-        self.manifests: tuple[Manifest, ...] = tuple(manifest for manifest, _ in loaded)
-        self.signed: bytes | None = loaded[0][1] if loaded else None
-        self._sweep()
 
-    @property
-    def newest(self) -> Manifest | None:
-        """The manifest that says what the site is now; None before the first."""
-        return self.manifests[0] if self.manifests else None
+    def write(self, version: Version) -> None:
+        """Keep a newer version, and make it the current one."""
+        write_durably(self._tmp / "manifest", self._folder / _name(version.number), version.signed)
+        link_durably(self._tmp / CURRENT, self._folder / CURRENT, _name(version.number))
 
-    def put(self, manifest: Manifest, signed: bytes) -> None:
-        """Make a newer manifest durable and current. Raises StoreError for one that is not newer."""
-        if self.newest is not None and manifest.version <= self.newest.version:
-            raise StoreError(
-                f"manifest version {manifest.version} is not newer than version {self.newest.version} held"
-            )
-        name = f"{manifest.version:06d}"
+    def serve(self, number: int) -> None:
+        """Note that users see version `number` from now on."""
+        link_durably(self._tmp / SERVED, self._folder / SERVED, _name(number))
+
+    def keep_only(self, numbers: Container[int]) -> None:
+        """Remove the files of all other versions. One that comes back after a crash does no harm."""
+        for path in self._folder.iterdir():
+            if _is_version(path) and int(path.name) not in numbers:
+                path.unlink()
+
+
+def load(folder: Path, key: Verifier, region: str = "") -> Loaded:
+    """The accepted manifests in `folder`, at an edge in `region`. Newer ones that were written but never
+    became current (a crash in between) do not count; damaged ones are left out with a warning.
+
+    Raises StoreError when none verifies though one of them is undamaged: the key is another one.
+    """
+    warnings: list[str] = []
+    names = sorted((path.name for path in folder.iterdir() if _is_version(path)), reverse=True)
+    link = _link(folder / CURRENT)
+    if link is None:
+        return Loaded()
+    accepted = int(link) if link.isdecimal() else int(max(names, default="0"))
+    if not link.isdecimal():
+        warnings.append(f"{folder / CURRENT}: names no version; taking the newest manifest that verifies")
+    elif link not in names:
+        warnings.append(f"{folder / link}: the current manifest is gone; an older one takes its place")
+    versions: list[Version] = []
+    is_other_key = False
+    for name in names:
+        if int(name) > accepted:
+            continue
         try:
-            write_durably(self._tmp / "manifest", self._folder / name, signed)
-            link_durably(self._tmp / CURRENT, self._folder / CURRENT, name)
-        except OSError as error:
-            raise StoreError(f"{self._folder}: cannot store the manifest: {error.strerror}") from None
-        self.manifests, self.signed = (manifest, *self.manifests), signed
+            versions.append(_read(folder / name, key, region))
+        except ManifestError as error:
+            warnings.append(f"{folder / name}: {error}; an older one takes its place until the next arrives")
+            is_other_key = is_other_key or _is_whole(folder / name)
+    if is_other_key and not versions:
+        raise StoreError(
+            f"{warnings[-1].partition(';')[0]}; give the origin's --public-key, or remove the store"
+        )
+    served = _link(folder / SERVED) or ""
+    return Loaded(tuple(versions), int(served) if served.isdecimal() else 0, accepted, tuple(warnings))
 
-    def keep_newest_only(self) -> None:
-        """Forget the older manifests: every file of the newest is here."""
-        if len(self.manifests) > 1:
-            self.manifests = self.manifests[:1]
-            self._sweep()
 
-    def _sweep(self) -> None:
-        """Remove the files of manifests that are not held (any more)."""
-        held = {f"{manifest.version:06d}" for manifest in self.manifests}
-        stale = [path for path in self._folder.iterdir() if path.name.isdigit() and path.name not in held]
-        for path in stale:
-            path.unlink()
-        if stale:
-            fsync_directory(self._folder)
+def _read(path: Path, key: Verifier, region: str) -> Version:
+    """Raises ManifestError for what cannot be read, too."""
+    try:
+        version = Version(open_manifest(signed := path.read_bytes(), key), signed, region)
+    except OSError as error:
+        raise ManifestError(f"cannot be read: {error.strerror}") from None
+    if version.number != int(path.name):
+        raise ManifestError(f"is manifest version {version.number}")
+    return version
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the compressed part agrees with its checksum: it is not damage that spoils the signature."""
+    decompressor = zlib.decompressobj()
+    try:
+        decompressor.decompress(path.read_bytes()[_HEAD_BYTES:], MAX_JSON_BYTES)
+    except (OSError, zlib.error):
+        return False
+    return decompressor.eof
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}"
+
+
+def _is_version(path: Path) -> bool:
+    return path.name.isdecimal() and path.name.isascii()
+
+
+def _link(path: Path) -> str | None:
+    """Where a symbolic link leads, "" for something that is none; None when there is nothing."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ""

@@ -1,83 +1,146 @@
 """What an edge holds: verified content and the manifests that say which file it belongs to.
 
-On disk (see docs/architecture.md): `blobs/ab/abcd…`, `tmp/`, `manifests/000001` and
-`manifests/current`, and `origin.pem`, the key the manifests are signed with.
+On disk (see docs/architecture.md): `blobs/ab/abcd…`, `tmp/`, `manifests/`, and `origin.pem`, the key the
+manifests of the site of all edges are signed with.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+import shutil
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from delivery.manifest import FileEntry, Manifest
-from edge_node.blobs import BlobFiles, Staging, StoreError
+from delivery.manifest import Manifest
+from delivery.signing import Verifier
+from edge_node.blobs import Aside, BlobFiles, StoreError
+from edge_node.durable import fsync_directory, make_folder
+from edge_node.eviction import Pins
 from edge_node.http.paths import file_name
-from edge_node.shelf import Shelf
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from edge_node.parts import Part, Parts
+from edge_node.shelf import Shelf, load
+from edge_node.sites import Resolved, Site, folder_name
 
 
 class Store:
     """An edge's content on disk; opening one takes it for this process alone and empties `tmp/`.
 
-    While the newest manifest still lacks content, a path it lists is served from the newest version that
-    is complete for that path, so that an update shows no gap. `accept_manifest`, `put` and `settle`
-    belong to one thread at a time.
+    It holds several sites, each under its prefix: "" is the site of all edges; those given as `permanent` are
+    kept like it; any other is remembered until it is dropped or the store is closed. Users see only whole
+    versions: a site's paths all come from the newest version whose content was complete, and before there
+    was one, from what is there of the newest. `accept_manifest`, `put`, `settle` and `drop_site` block on the
+    disk; whoever holds `lock` keeps other threads from changing manifests, and from removing what none lists.
     """
 
-    def __init__(self, root: Path, public_key: Ed25519PublicKey, *, max_bytes: int | None = None) -> None:
-        """Open or create the store. Raises StoreError when another process has it or it cannot be read."""
+    def __init__(
+        self,
+        root: Path,
+        key: Verifier,
+        *,
+        max_bytes: int | None = None,
+        region: str = "",
+        permanent: Mapping[str, Verifier] | None = None,
+    ) -> None:
+        """Open or create the store of an edge in `region`; it takes at most `max_bytes`, `key` verifies the
+        site of all edges. `warnings` says afterwards, one line each, what was damaged.
+
+        Raises StoreError when another process has it, it cannot be read, or a key does not fit.
+        """
         self.root = root
+        self.warnings: list[str] = []
+        self._region = region
+        self.lock = threading.RLock()
+        self._sites: dict[str, Site] = {}
+        self._listed: frozenset[str] = frozenset()
         try:
-            for name in ("blobs", "tmp", "manifests"):
-                (root / name).mkdir(parents=True, exist_ok=True)
-            self._directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+            self._directory = _take(root)
             try:
-                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                self.blobs = BlobFiles(root, max_bytes)
+                self.parts = Parts(self.blobs, root / "tmp")
+                self._load({"": key, **(permanent or {})})
+            except BaseException:
                 os.close(self._directory)
-                raise StoreError(f"{root}: another process uses this store; end it first") from None
-            for leftover in (root / "tmp").iterdir():
-                leftover.unlink()
-            self.blobs = BlobFiles(root, max_bytes)
-            self._shelf = Shelf(root / "manifests", root / "tmp", public_key)
+                raise
         except OSError as error:
             raise StoreError(f"{root}: cannot open the store: {error.strerror}; check --store") from None
-        self._entries: list[dict[str, FileEntry]] = []
-        self._index()
-        self.settle()
 
     def close(self) -> None:
         """Let other processes open the store."""
         os.close(self._directory)
 
+    # The site of all edges
+
     @property
     def manifest(self) -> Manifest | None:
         """The newest manifest accepted, None before the first."""
-        return self._shelf.newest
+        return self.site().manifest
 
     @property
     def signed_manifest(self) -> bytes | None:
         """The newest manifest as it was signed."""
-        return self._shelf.signed
+        return self.site().signed_manifest
 
     @property
     def version(self) -> int:
         """The newest manifest's version, 0 before the first."""
-        return self.manifest.version if self.manifest else 0
+        return self.site().version
 
     def missing(self) -> list[str]:
-        """The blobs of the newest manifest that are not here yet, in its order."""
-        return self.blobs.missing(self.manifest.blobs) if self.manifest else []
+        """The blobs of the newest manifest that are wanted here and missing, in its order."""
+        return self.site().missing()
 
     @property
     def complete(self) -> bool:
-        """Whether every file of the newest manifest can be served."""
-        return self.manifest is not None and not self.missing()
+        """Whether every file of the newest manifest that is wanted here can be served."""
+        return self.site().complete
+
+    # Sites
+
+    def site(self, prefix: str = "") -> Site:
+        """The site with this prefix; without a manifest as long as none was accepted."""
+        site = self._sites.get(prefix)
+        if site is None:
+            site = self._sites.setdefault(prefix, Site(prefix, self._region, self.blobs, None))
+        return site
+
+    def sites(self) -> tuple[Site, ...]:
+        """All sites."""
+        return tuple(self._sites.values())
+
+    def accept_manifest(self, signed: bytes, manifest: Manifest, prefix: str = "") -> None:
+        """Make `manifest` the newest of a site; `signed` are its bytes, verified by the caller. Raises
+        StoreError unless it is newer than the one held, StoreFullError."""
+        with self.lock:
+            site = self.site(prefix)
+            site.advance()  # what is complete must not be forgotten for what begins
+            site.accept(signed, manifest)
+            site.advance()
+            self._tidy()
+
+    def drop_site(self, prefix: str) -> None:
+        """Forget a site that ends with the process, and the content that no other lists. Objects that `site`
+        gave for it are of no use any more. Raises StoreError for one that is kept."""
+        with self.lock:
+            site = self._sites.get(prefix)
+            if site is None:
+                return
+            if not site.is_transient:
+                raise StoreError(f"site {prefix!r} is kept across restarts, it cannot be dropped")
+            del self._sites[prefix]
+            self._tidy()
+
+    def settle(self) -> None:
+        """Serve every site's newest version that has become complete; remove what no manifest held lists."""
+        with self.lock:
+            changes = [site.advance() for site in self.sites()]
+            if any(changes):
+                self._tidy()
+            else:
+                self._remove_unlisted()
+
+    # Content
 
     def has(self, sha256: str) -> bool:
         """Whether the blob is here, complete and durable."""
@@ -87,57 +150,123 @@ class Store:
         """The file that holds a blob `has` knows."""
         return self.blobs.path(sha256)
 
-    def put(self, items: Sequence[tuple[str, bytes | Staging]]) -> list[StoreError | None]:
-        """Store blobs, given as (SHA-256, content or staged content), with one commit; for each what kept
-        it out (StoreFullError, DamagedError), or None: it is durable now."""
+    def touch(self, sha256: str) -> None:
+        """Note that a blob was used just now: it is evicted after others."""
+        self.blobs.touch(sha256)
+
+    def check(self, sha256: str) -> bool:
+        """Whether the blob is here and its bytes have its digest; one that is damaged is removed, and so
+        missing from now on. Reads all of it."""
+        return self.blobs.check(sha256)
+
+    def put(self, items: Sequence[tuple[str, bytes | Aside]]) -> list[StoreError | None]:
+        """Store blobs, given as (SHA-256, content or what holds it in `tmp/`), with one commit; for each what
+        kept it out (StoreFullError, DamagedError), or None: it is durable now.
+
+        What no manifest lists is removed at the next `settle`.
+        """
         outcomes: list[StoreError | None] = [None] * len(items)
-        staged: list[tuple[Staging, str]] = []
+        asides: list[tuple[Aside, str]] = []
         places: list[int] = []
         for place, (sha256, content) in enumerate(items):
             try:
-                if isinstance(content, bytes):
-                    staging = self.blobs.stage()
-                    staging.write(content)
-                else:
-                    staging = content
+                asides.append((self._aside(content), sha256))
+                places.append(place)
             except StoreError as error:
                 outcomes[place] = error
-                continue
-            staged.append((staging, sha256))
-            places.append(place)
-        for place, outcome in zip(places, self.blobs.commit(staged), strict=True):
+        for place, outcome in zip(places, self.blobs.commit(asides), strict=True):
             outcomes[place] = outcome
+        for aside, sha256 in asides:
+            if isinstance(aside, Part):
+                self.parts.forget(sha256)
         return outcomes
 
-    def accept_manifest(self, signed: bytes, manifest: Manifest) -> None:
-        """Make `manifest` the newest; `signed` are its bytes, verified by the caller. Raises StoreError
-        unless it is newer than the one held."""
-        self._shelf.put(manifest, signed)
-        self._index()
-        self.settle()
-
-    def settle(self) -> None:
-        """Once the newest manifest is complete forget the older ones; remove blobs that no manifest lists."""
-        if self.complete:
-            self._shelf.keep_newest_only()
-            self._index()
-        self.blobs.remove_all_but({sha for manifest in self._shelf.manifests for sha in manifest.blobs})
-
-    def resolve(self, url_path: str) -> FileEntry | None:
-        """The file a raw URL path names and that can be served now, None when there is none.
+    def resolve(self, url_path: str, now_unix_s: int) -> Resolved | None:
+        """The file a raw URL path names at `now_unix_s` (seconds since 1970), None when there is none: it
+        is in no manifest, or has expired. It counts as used.
 
         Only names in a manifest are ever looked up: no path can lead to anything else.
         """
         name = file_name(url_path)
-        if name is None or not self._entries or name not in self._entries[0]:
+        if name is None:
             return None
-        for entries in self._entries:
-            entry = entries.get(name)
-            if entry is not None and entry.sha256 in self.blobs:
-                return entry
-        return None
+        site, name = self._site_of(name)
+        found = site.find(name, now_unix_s)
+        if found is not None and found.is_here:
+            self.blobs.touch(found.entry.sha256)
+        return found
 
-    def _index(self) -> None:
-        self._entries = [
-            {entry.path: entry for entry in manifest.files} for manifest in self._shelf.manifests
-        ]
+    def _site_of(self, name: str) -> tuple[Site, str]:
+        """The site a path lies in, the longest prefix first, and what remains of the path."""
+        cut = len(name)
+        while len(self._sites) > 1 and (cut := name.rfind("/", 0, cut)) > 0:
+            site = self._sites.get(name[:cut])
+            if site is not None and site.manifest is not None:
+                return site, name[cut + 1 :]
+        return self.site(), name
+
+    def _aside(self, content: bytes | Aside) -> Aside:
+        if not isinstance(content, bytes):
+            return content
+        staging = self.blobs.stage()
+        staging.write(content)
+        return staging
+
+    def _load(self, keys: Mapping[str, Verifier]) -> None:
+        """Load the sites that are kept, remove the manifests of all others, and serve what is complete."""
+        manifests, tmp = self.root / "manifests", self.root / "tmp"
+        kept = {folder_name(prefix) for prefix in keys if prefix}
+        for path in manifests.iterdir():
+            if path.is_dir() and path.name not in kept:
+                shutil.rmtree(path)
+        for prefix, key in keys.items():
+            folder = manifests / folder_name(prefix) if prefix else manifests
+            make_folder(folder)
+            fsync_directory(folder)
+            loaded = load(folder, key, self._region)
+            self.warnings += loaded.warnings
+            self._sites[prefix] = Site(prefix, self._region, self.blobs, Shelf(folder, tmp), loaded)
+        for site in self.sites():
+            site.sweep()
+            site.advance()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """After a change of the manifests held: pin what they want, remove what none of them lists."""
+        sites = self.sites()
+        never = _union(site.pinned() for site in sites if not site.is_transient)
+        last = _union(site.pinned() for site in sites if site.is_transient)
+        self._listed = _union(site.listed() for site in sites)
+        self._remove_unlisted()
+        self.blobs.pin(Pins(never, last))
+
+    def _remove_unlisted(self) -> None:
+        # The content of a manifest that was damaged waits for its successor.
+        if not any(site.has_lost_its_newest for site in self.sites()):
+            self.blobs.remove_all_but(self._listed)
+            self.parts.discard_all_but(self._listed)
+
+
+def _take(root: Path) -> int:
+    """Make the folders, take the store for this process and empty `tmp/`; the descriptor that holds it."""
+    for name in ("blobs", "tmp", "manifests"):
+        make_folder(root / name)
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A process that was killed may have made the folders without making their names durable.
+        for folder in (root.parent, root):
+            fsync_directory(folder)
+        for leftover in (root / "tmp").iterdir():
+            leftover.unlink()
+    except BlockingIOError:
+        os.close(directory)
+        raise StoreError(f"{root}: another process uses this store; end it first") from None
+    except OSError:
+        os.close(directory)
+        raise
+    return directory
+
+
+def _union(parts: Iterable[Iterable[str]]) -> frozenset[str]:
+    return frozenset(sha256 for part in parts for sha256 in part)

@@ -2,24 +2,26 @@
 
 PUT /manifest        signed bytes; 204, 400 (does not verify), 409 (not newer)
 PUT /blobs/SHA256    201, 204 (was here), 400 (another digest), 404 (in no manifest), 413, 507 (store full)
-GET /status          {"edge", "version", "complete", "files", "bytes"}
+GET /status          {"edge", "version", "complete", "files", "bytes", …}, see `edge_node.status`
+GET /metrics         the same for Prometheus
+…   /local/EDGE/…    the session API of the edge's local content (`delivery.session_api`)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from delivery.asgi import Receive, Scope, Send
 from delivery.manifest import ManifestError
-from delivery.signing import MAX_SIGNED_BYTES, open_manifest
+from delivery.session_api import SessionApp
+from delivery.signing import MAX_SIGNED_BYTES, Verifier, open_manifest
 from edge_node.blobs import DamagedError, StoreError, StoreFullError
 from edge_node.writer import NewBlob, NewManifest, Writer
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
+METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_TEXT = b"text/plain; charset=utf-8"
 _BLOBS = "/blobs/"
 
 
@@ -30,35 +32,38 @@ class _ClientGoneError(Exception):
 class SyncApp:
     """The API as an ASGI application; it listens on the ULA plane only."""
 
-    def __init__(self, edge: str, writer: Writer, public_key: Ed25519PublicKey) -> None:
-        self._edge, self._writer, self._key = edge, writer, public_key
+    def __init__(
+        self,
+        writer: Writer,
+        keys: Verifier,
+        status: Callable[[], Mapping[str, Any]],
+        metrics: Callable[[], bytes],
+        local: SessionApp | None = None,
+    ) -> None:
+        self._writer, self._key, self._local = writer, keys, local
+        self._status, self._metrics = status, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI)."""
         method, path = scope["method"], scope["path"]
+        if self._local is not None and path.startswith(f"{self._local.base}/"):
+            await self._local(scope, receive, send)
+            return
+        kind = _TEXT
         try:
             if path == "/status" and method in ("GET", "HEAD"):
-                status, text = 200, json.dumps(self._status())
+                status, text, kind = 200, json.dumps(self._status()), b"application/json"
+            elif path == "/metrics" and method in ("GET", "HEAD"):
+                status, text, kind = 200, self._metrics().decode(), METRICS_TYPE
             elif path == "/manifest" and method == "PUT":
                 status, text = await self._put_manifest(receive)
             elif path.startswith(_BLOBS) and method == "PUT":
                 status, text = await self._put_blob(path.removeprefix(_BLOBS), receive)
             else:
-                status, text = 404, "there is PUT /manifest, PUT /blobs/SHA256 and GET /status"
+                status, text = 404, "there is PUT /manifest, PUT /blobs/SHA256, GET /status and GET /metrics"
         except _ClientGoneError:
             return
-        await _answer(send, method, status, text, is_json=path == "/status")
-
-    def _status(self) -> dict[str, object]:
-        store = self._writer.store
-        manifest = store.manifest
-        return {
-            "edge": self._edge,
-            "version": store.version,
-            "complete": store.complete,
-            "files": len(manifest.files) if manifest else 0,
-            "bytes": store.blobs.used_bytes,
-        }
+        await _answer(send, method, status, text, kind)
 
     async def _put_manifest(self, receive: Receive) -> tuple[int, str]:
         signed = bytearray()
@@ -125,11 +130,10 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
         more = message.get("more_body", False)
 
 
-async def _answer(send: Send, method: str, status: int, text: str, *, is_json: bool) -> None:
+async def _answer(send: Send, method: str, status: int, text: str, kind: bytes) -> None:
     body = f"{text}\n".encode() if text else b""
     fields = [(b"cache-control", b"no-store")]
     if status != 204:
-        kind = b"application/json" if is_json else b"text/plain; charset=utf-8"
         fields += [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from delivery.manifest import EVERYWHERE
+from delivery.signing import Verifier
 from delivery.tree import walk
-from edge_node.blobs import StoreError
-from edge_node.shelf import load_manifests
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from edge_node.blobs import StoreError, file_sha256
+from edge_node.shelf import load
 
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was compared (`files` and `bytes` of the newest manifest), and every difference as one line."""
+    """What was compared (`files` and `bytes` of the newest manifest), every difference as one line, the
+    version that users see (`served`, 0: none was complete yet), and whether the newest is `complete`."""
 
     version: int
+    served: int
+    complete: bool
     files: int
     bytes: int
     differences: tuple[str, ...]
@@ -36,27 +37,36 @@ class Verdict:
         return {**asdict(self), "identical": self.identical}
 
 
-def verify(root: Path, public_key: Ed25519PublicKey, against: Path | None = None) -> Verdict:
-    """Recompute every digest in the store; `against` is a site folder that must hold the same files.
+def verify(root: Path, key: Verifier, against: Path | None = None) -> Verdict:
+    """Recompute every digest in the store; `against` is a site folder that must hold the same files. Of files
+    that are not for every edge those that are here count.
 
     Reads only, also beside a running edge. Raises StoreError when there is no manifest to verify.
     """
-    manifests = load_manifests(root / "manifests", public_key)
-    if not manifests:
-        raise StoreError(f"{root}: no manifest has been accepted yet, there is nothing to verify")
-    manifest = manifests[0][0]
+    loaded = load(root / "manifests", key)
+    if not loaded.versions:
+        reason = loaded.warnings[0] if loaded.warnings else "no manifest has been accepted yet"
+        raise StoreError(f"{root}: {reason}; there is nothing to verify")
+    manifest = loaded.versions[0].manifest
     blobs = root / "blobs"
-    differences: list[str] = []
+    differences = list(loaded.warnings)
     damaged: set[str] = set()
+    is_complete = True
     for path in sorted(blobs.glob("??/*")):
-        if _digest(path) != path.name or path.name[:2] != path.parent.name:
+        if file_sha256(path) != path.name or path.name[:2] != path.parent.name:
             differences.append(f"blob {path.name}: its content has another digest")
             damaged.add(path.name)
     for entry in manifest.files:
         path = blobs / entry.sha256[:2] / entry.sha256
+        is_wanted = entry.delivery == EVERYWHERE
         if not path.exists():
-            differences.append(f"{entry.path}: its content is missing")
-        elif path.stat().st_size != entry.size and entry.sha256 not in damaged:
+            if is_wanted:
+                differences.append(f"{entry.path}: its content is missing")
+                is_complete = False
+            continue
+        if is_wanted and (entry.sha256 in damaged or path.stat().st_size != entry.size):
+            is_complete = False
+        if path.stat().st_size != entry.size and entry.sha256 not in damaged:
             differences.append(f"{entry.path}: {path.stat().st_size} bytes instead of {entry.size}")
         elif against is not None and not _same(path, against / entry.path):
             differences.append(f"{entry.path}: differs from the file in {against}")
@@ -64,12 +74,9 @@ def verify(root: Path, public_key: Ed25519PublicKey, against: Path | None = None
         listed = {entry.path for entry in manifest.files}
         differences += [f"{path}: published but not listed" for path in walk(against) if path not in listed]
     size = sum(entry.size for entry in manifest.files)
-    return Verdict(manifest.version, len(manifest.files), size, tuple(differences))
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Verdict(
+        manifest.version, loaded.served, is_complete, len(manifest.files), size, tuple(differences)
+    )
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -13,44 +13,30 @@ from typing import TYPE_CHECKING, Any
 from origin.errors import OriginError
 
 if TYPE_CHECKING:
+    from delivery.edition import Edition
+    from origin.options import PublishOptions
     from origin.publisher import PublishSummary
-    from origin.rollcall import RollCall
 
 
 def publish(arguments: argparse.Namespace) -> int:
     """`python -m origin publish`."""
-    from origin.publisher import Publisher, PublishOptions
+    from origin.progress import make_display
+    from origin.publisher import Publisher
 
-    options = PublishOptions(
-        folder=arguments.folder,
-        source=arguments.source,
-        interface=arguments.interface,
-        key=arguments.key,
-        state=arguments.state,
-        site=arguments.site,
-        group=arguments.group,
-        port=arguments.port,
-        http_port=arguments.http_port,
-        rate_mbps=arguments.rate_mbps,
-        edges=arguments.edges,
-        expect=arguments.expect,
-        timeout_s=arguments.timeout_s,
-        overhead_percent=arguments.overhead_percent,
-        mtu_bytes=arguments.mtu_bytes,
-    )
+    options = _options(arguments)
 
     async def run() -> int:
         publisher = Publisher(options)
+        publisher.on_warning = _warn
         for warning in publisher.prepare().warnings:
-            print(f"origin: {warning}", file=sys.stderr)
+            _warn(warning)
         _on_signals(publisher.stop)
-        if sys.stdout.isatty() and not arguments.json:
-            publisher.on_progress = _progress_line
         try:
-            summary = await publisher.run()
+            with make_display(sys.stderr, publisher.service.site):
+                summary = await publisher.run()
             _print(arguments.json, summary.to_json(), _publish_text(summary))
             if not summary.complete:
-                print(f"origin: {publisher.shortfall}", file=sys.stderr)
+                _warn(publisher.shortfall)
             if arguments.stay:
                 await publisher.stay()
         finally:
@@ -58,6 +44,75 @@ def publish(arguments: argparse.Namespace) -> int:
         return 0 if summary.complete else 1
 
     return asyncio.run(run())
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """`python -m origin watch`."""
+    from origin.watcher import Watcher
+
+    options = _options(arguments)
+
+    def tell(edition: Edition) -> None:
+        manifest = edition.manifest
+        size = sum(entry.size for entry in manifest.files)
+        facts = {
+            "site": manifest.site,
+            "version": manifest.version,
+            "files": len(manifest.files),
+            "bytes": size,
+        }
+        facts |= {"bundles": len(edition.fresh), "new_bytes": edition.content_bytes}
+        text = (
+            f"{manifest.site} version {manifest.version}: {len(manifest.files)} files, {size} bytes, "
+            f"of which {edition.content_bytes} new in {len(edition.fresh)} bundles"
+        )
+        _print(arguments.json, facts, text)
+
+    async def run() -> int:
+        watcher = Watcher(options)
+        watcher.on_version, watcher.on_warning = tell, _warn
+        watcher.open()
+        _on_signals(watcher.stop)
+        try:
+            await watcher.run()
+        finally:
+            await watcher.close()
+        return 0
+
+    return asyncio.run(run())
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """`python -m origin status`."""
+    from origin.status_table import fetch_status, print_status
+
+    document = fetch_status(arguments.url)
+    if arguments.json:
+        print(json.dumps(document))
+    else:
+        print_status(document)
+    return 0
+
+
+def rotate_key(arguments: argparse.Namespace) -> int:
+    """`python -m origin rotate-key`."""
+    from origin.signer import rotate_key as rotate
+
+    rotate(arguments.state, arguments.key, arguments.new_key)
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> PublishOptions:
+    from dataclasses import fields
+
+    from origin.options import PublishOptions
+
+    given = vars(arguments)
+    channels = tuple(given["channel"])
+    if len({name for name, _ in channels}) < len(channels):
+        raise OriginError("--channel names a channel twice")
+    named = {field.name: given[field.name] for field in fields(PublishOptions) if field.name in given}
+    return PublishOptions(**{"timeout_s": 0.0, **named, "channels": channels, "peers": tuple(given["peer"])})
 
 
 def push(arguments: argparse.Namespace) -> int:
@@ -77,7 +132,7 @@ def push(arguments: argparse.Namespace) -> int:
     _print(arguments.json, summary.to_json(), text)
     for edge in summary.edges:
         if edge.problem:
-            print(f"origin: {edge.edge}: {edge.problem}", file=sys.stderr)
+            _warn(f"{edge.edge}: {edge.problem}")
     return 0 if summary.complete else 1
 
 
@@ -127,15 +182,12 @@ def _publish_text(summary: PublishSummary) -> str:
         f"{summary.site} version {summary.version}: {summary.files} files, {summary.bytes} bytes, "
         f"of which {summary.new_bytes} new in {summary.bundles} bundles",
         f"{summary.datagrams} datagrams, {summary.wire_bytes} bytes on the wire, "
-        f"{summary.repair_symbols} repair symbols for {summary.source_symbols}",
+        f"{summary.source_symbols} source symbols, {summary.repair_symbols} repair symbols "
+        f"in {summary.repair_rounds} rounds",
     ]
     lines += [f"{edge} complete after {seconds:.3f} s" for edge, seconds in summary.edges.items()]
     return "\n".join(lines)
 
 
-def _progress_line(roll_call: RollCall) -> None:
-    from rich.console import Console
-
-    waiting = ", ".join(roll_call.missing)
-    done = len(roll_call.completed_s)
-    Console().print(f"[dim]{done} complete[/dim]" + (f", waiting for {waiting}" if waiting else ""))
+def _warn(text: str) -> None:
+    print(f"origin: {text}", file=sys.stderr, flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from delivery.errors import DeliveryError
 
-class OriginError(Exception):
+
+class OriginError(DeliveryError):
     """Something the person at the command line can mend; the message says what, where and how."""

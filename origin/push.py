@@ -13,11 +13,10 @@ from typing import Any
 
 import httptools
 
-from delivery.keys import load_private_key
 from delivery.manifest import Manifest, ManifestError
-from delivery.signing import sign_manifest
 from origin.catalogue import Catalogue, read_catalogue
 from origin.errors import OriginError
+from origin.signer import Signer
 from origin.state import load_state, save_state
 
 _BLOCK_BYTES = 256 << 10
@@ -63,15 +62,16 @@ def push(
     timeout_s: float,
 ) -> PushSummary:
     """Put manifest and blobs on every edge (name to address and port). Raises OriginError, KeyFileError."""
-    key = load_private_key(key_file)
+    signer = Signer(state_dir, key_file)
     catalogue = read_catalogue(folder)
     state = load_state(state_dir)
-    manifest = Manifest(site, state.version + 1, catalogue.files, bundles=())
+    manifest = Manifest(site, state.version + 1, catalogue.files, bundles=(), keys=signer.next_keys())
     try:
-        signed = sign_manifest(manifest, key)
+        signed = signer.sign(manifest)
     except ManifestError as error:
         raise OriginError(f"{folder}: {error}") from None
     save_state(state_dir, replace(state, version=manifest.version, blobs=catalogue.sizes))
+    signer.published()
     began_at = time.monotonic()
     finished = asyncio.run(_push_all(edges, signed, catalogue, timeout_s))
     seconds = round(time.monotonic() - began_at, 6)

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from delivery.publication import Numbers
 from origin.errors import OriginError
 
-_FILE = "origin.json"
+SITE = "origin"
+"""The name of the site's own session."""
 
 
-@dataclass(frozen=True)
-class OriginState:
-    """The last version published with its blobs (SHA-256 to size), and the first unused numbers."""
-
-    version: int = 0
-    next_toi: int = 1
-    next_fdt_instance: int = 0
-    blobs: Mapping[str, int] = field(default_factory=dict)
-
-
-def load_state(folder: Path) -> OriginState:
-    """The state in `folder`, the initial one when there is none. Raises OriginError."""
-    path = folder / _FILE
+def load_state(folder: Path, session: str = SITE) -> Numbers:
+    """The numbers of a session in `folder`, the initial ones when there are none. Raises OriginError."""
+    path = _path(folder, session)
     try:
-        data = json.loads(path.read_text())
-        return OriginState(
+        data = read_json(path)
+        if data is None:
+            return Numbers()
+        return Numbers(
             int(data["version"]), int(data["next_toi"]), int(data["next_fdt_instance"]), dict(data["blobs"])
         )
-    except FileNotFoundError:
-        return OriginState()
-    except OSError as error:
-        raise OriginError(f"{path}: cannot read it: {error.strerror}; check --state") from None
     except (ValueError, KeyError, TypeError) as error:
         raise OriginError(
             f"{path} is damaged ({error!r}); restore it, or start anew with another --state "
@@ -42,16 +32,36 @@ def load_state(folder: Path) -> OriginState:
         ) from None
 
 
-def save_state(folder: Path, state: OriginState) -> None:
-    """Replace the state in one step. Raises OriginError."""
-    path = folder / _FILE
+def save_state(folder: Path, numbers: Numbers, session: str = SITE) -> None:
+    """Replace the numbers of a session in one step. Raises OriginError."""
+    write_json(_path(folder, session), asdict(numbers))
+
+
+def read_json(path: Path) -> Any:
+    """What a file in the state folder holds, None when it is not there. Raises OriginError, ValueError."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OriginError(f"{path}: cannot read it: {error.strerror}; check --state") from None
+
+
+def write_json(path: Path, document: Any, mode: int = 0o644) -> None:
+    """Replace a file in the state folder in one step. Raises OriginError."""
     aside = path.with_suffix(".new")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w") as file:
-            json.dump(asdict(state), file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.unlink(missing_ok=True)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(descriptor, "w") as file:
+            json.dump(document, file)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
         raise OriginError(f"{path}: cannot write it: {error.strerror}; check --state") from None
+
+
+def _path(folder: Path, session: str) -> Path:
+    return folder / f"{session}.json"

@@ -45,13 +45,18 @@ def request_from(
 class Representation:
     """A file as HTTP sees it: its content is named by `sha256` (hex), so equal tags mean equal bytes.
 
-    `modified_s` is the time of its last change in seconds since the epoch, None when nobody knows.
+    `modified_s` is the time of its last change in seconds since the epoch, None when nobody knows;
+    `version` that of the site it belongs to. `was_here` says that it had not to be fetched for this request,
+    `is_by_users` that anybody may have written it.
     """
 
     sha256: str
     size: int
     content_type: str
     modified_s: int | None = None
+    version: int | None = None
+    was_here: bool = True
+    is_by_users: bool = False
 
     @property
     def etag(self) -> str:

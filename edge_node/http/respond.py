@@ -20,6 +20,12 @@ _CACHE_CONTROL = "no-cache"
 """An update must show at once, and asking the nearest edge whether a copy is current is cheap."""
 
 
+_UNTRUSTED = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
+"""Nothing that a user has uploaded may act in the name of the service."""
+_CONTENT_UNREAD = frozenset({400, 411, 413, 429})
+"""After these the rest of a request is not waited for: the connection ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Responder:
     """Answers for the edge called `edge` (its name goes into `Nearcast-Edge` and `Cache-Status`)."""
@@ -47,11 +53,11 @@ class Responder:
         if outcome is Outcome.FAILED:
             return self._error(request, 412, "the file is not the version asked for")
         if outcome is Outcome.NOT_MODIFIED:
-            return Plan(304, (*self._common, *self._validators(target)))
+            return Plan(304, (*self._common, *self._about(target)))
         return self._deliver(request, target, now_s)
 
     def _deliver(self, request: Request, target: Representation, now_s: int) -> Plan:
-        fields = (*self._common, *self._validators(target), ("Accept-Ranges", "bytes"))
+        fields = (*self._common, *self._about(target), ("Accept-Ranges", "bytes"))
         range_field = request.field("range") if request.method == "GET" else None
         if range_field is not None and range_applies(request, target, now_s):
             intervals = parse_range(range_field, target.size)
@@ -68,18 +74,27 @@ class Responder:
     def _common(self) -> Fields:
         return (("Nearcast-Edge", self.edge),)
 
-    def _validators(self, target: Representation) -> Fields:
+    def _about(self, target: Representation) -> Fields:
+        """What every answer with a file says about it: validators, freshness, where it comes from."""
         digest = base64.b64encode(bytes.fromhex(target.sha256)).decode()
-        fields = (
+        fields: Fields = (
             ("ETag", target.etag),
             ("Cache-Control", _CACHE_CONTROL),
-            ("Cache-Status", f"{self.edge}; hit"),
+            ("Cache-Status", f"{self.edge}; {'hit' if target.was_here else 'fwd=miss; stored'}"),
             ("Repr-Digest", f"sha-256=:{digest}:"),
         )
+        if target.version is not None:
+            fields += (("Nearcast-Version", str(target.version)),)
+        if target.is_by_users:
+            fields += _UNTRUSTED
         if target.modified_s is None:
             return fields
         # RFC 9110 section 8.8.2.1: never in the future, even where two clocks differ.
         return (*fields, ("Last-Modified", format_date(target.modified_s)))
+
+    def say(self, request: Request, status: int, text: str, *extra: tuple[str, str]) -> Plan:
+        """An answer that something else than the file's state decides: one line of text."""
+        return self._error(request, status, text, *extra)
 
     def _error(self, request: Request, status: int, text: str, *extra: tuple[str, str]) -> Plan:
         """An answer without a file: one line of text, not to be stored by anyone."""
@@ -91,7 +106,9 @@ class Responder:
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
         )
-        return Plan(status, fields, () if request.method == "HEAD" else (body,), close=status == 400)
+        return Plan(
+            status, fields, () if request.method == "HEAD" else (body,), close=status in _CONTENT_UNREAD
+        )
 
 
 def _partial(fields: Fields, target: Representation, intervals: list[tuple[int, int]]) -> Plan:

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "delivery": (),
     "controller": BASE,
     "edge_node": ("delivery", *PURE_TOPOLOGIES),
-    "origin": ("delivery", *PURE_TOPOLOGIES),
+    "origin": ("delivery", *PURE_TOPOLOGIES, "topologies.yaml_tree"),
     "lab": ("topologies", "delivery", "controller", "edge_node", "origin"),
     "experiments": PARTS,
 }
@@ -46,7 +46,7 @@ ONLY_USERS: dict[str, tuple[str, ...]] = {
 
 # these parts use nothing but the standard library and the packages named
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
-    "delivery": ("cryptography", "raptorq"),
+    "delivery": ("cryptography", "raptorq", "zstandard"),
     "delivery.asgi": ("uvicorn",),
     "topologies.spec": (),
     "topologies.addressing": (),

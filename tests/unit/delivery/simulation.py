@@ -12,7 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from delivery.announcement import BUNDLE_TYPE, MANIFEST_TYPE, manifest_location
 from delivery.bundles import plan_bundles, read_bundle
-from delivery.events import BlobReceived, ManifestReceived, Rejected, RepairNeeded, SiteComplete
+from delivery.events import (
+    BlobReceived,
+    ManifestReceived,
+    PieceReceived,
+    Rejected,
+    RepairNeeded,
+    SiteComplete,
+)
 from delivery.manifest import Bundle, FileEntry, Manifest
 from delivery.receiver import Receiver
 from delivery.sender import Outgoing, Sender
@@ -78,6 +85,7 @@ class Edge:
             "reception_timeout_s": 0.5,
         } | options
         self.store: dict[str, bytes] = {}
+        self.pieces: dict[str, dict[int, bytes]] = {}
         self.signed: bytes | None = None
         self.version = 0
         self.complete: dict[int, float] = {}
@@ -94,6 +102,7 @@ class Edge:
             self.store.__contains__,
             seed=self.seed,
             current_version=self.version,
+            has_piece=lambda name, offset: offset in self.pieces.get(name, ()),
             **self.options,  # type: ignore[arg-type]
         )
 
@@ -111,6 +120,8 @@ class Edge:
                 case BlobReceived(name, content):
                     assert sha256(content) == name
                     self.store[name] = content
+                case PieceReceived(name, size, offset, content):
+                    self._keep_piece(name, size, offset, content)
                 case RepairNeeded():
                     wanted.append(event)
                     self.reports.append(event)
@@ -120,6 +131,16 @@ class Edge:
                 case Rejected(reason):
                     self.rejected.append(reason)
         return wanted
+
+    def _keep_piece(self, name: str, size: int, offset: int, content: bytes) -> None:
+        pieces = self.pieces.setdefault(name, {})
+        assert offset not in pieces, "a piece is handed out once"
+        pieces[offset] = content
+        if sum(map(len, pieces.values())) == size:
+            whole = b"".join(pieces[at] for at in sorted(pieces))
+            assert sha256(whole) == name
+            self.store[name] = whole
+            del self.pieces[name]
 
 
 @dataclass
@@ -190,8 +211,8 @@ class Group:
     def _after(self, edge: Edge) -> None:
         for report in edge.drain(self.now):
             if self._random.random() >= self.report_loss:
-                self.at(self.now + self.delay_s, lambda report=report: self._report(report))  # type: ignore[misc]
+                self.at(self.now + self.delay_s, lambda report=report: self._report(edge, report))  # type: ignore[misc]
 
-    def _report(self, report: RepairNeeded) -> None:
+    def _report(self, edge: Edge, report: RepairNeeded) -> None:
         for toi, symbols in report.missing.items():
-            self.sender.request_repair(toi, symbols, self.now)
+            self.sender.request_repair(toi, symbols, self.now, edge.name)

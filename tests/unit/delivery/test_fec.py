@@ -9,7 +9,7 @@ import pytest
 
 from delivery.alc import NO_CODE, RAPTORQ, Oti
 from delivery.fec import Decoder, RaptorQEncoder, is_supported, no_code_symbols, partition, raptorq_oti
-from delivery.manifest import MAX_BUNDLE_BYTES
+from delivery.manifest import MAX_CODED_BYTES
 
 
 def keyed(packets: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -94,14 +94,14 @@ def test_no_code(length: int) -> None:
     "oti",
     [
         Oti(RAPTORQ, 0, 1400),
-        Oti(RAPTORQ, MAX_BUNDLE_BYTES + 1, 1400),
+        Oti(RAPTORQ, MAX_CODED_BYTES + 1, 1400),
         Oti(RAPTORQ, 1000, 1401),
         Oti(RAPTORQ, 1000, 0),
         Oti(RAPTORQ, 1000, 1400, source_blocks=2),
         Oti(RAPTORQ, 1000, 1400, sub_blocks=2),
         Oti(RAPTORQ, 1000, 1400, alignment=4),
-        Oti(RAPTORQ, MAX_BUNDLE_BYTES, 8),
-        Oti(NO_CODE, MAX_BUNDLE_BYTES, 1, max_block_symbols=64),
+        Oti(RAPTORQ, MAX_CODED_BYTES, 8),
+        Oti(NO_CODE, MAX_CODED_BYTES, 1, max_block_symbols=64),
         Oti(NO_CODE, 1000, 1400, max_block_symbols=0),
         Oti(5, 1000, 1400),
     ],
@@ -114,8 +114,8 @@ def test_largest_object_is_one_block_for_the_library_too() -> None:
     from raptorq import Encoder
 
     with pytest.raises(ValueError, match="no RaptorQ object"):
-        raptorq_oti(MAX_BUNDLE_BYTES + 1, 1400)
-    oti = raptorq_oti(MAX_BUNDLE_BYTES, 1400)
-    packets = Encoder.with_defaults(bytes(MAX_BUNDLE_BYTES), 1400).get_encoded_packets(1)
+        raptorq_oti(MAX_CODED_BYTES + 1, 1400)
+    oti = raptorq_oti(MAX_CODED_BYTES, 1400)
+    packets = Encoder.with_defaults(bytes(MAX_CODED_BYTES), 1400).get_encoded_packets(1)
     assert len(packets) == oti.source_symbols + 1
     assert packets[-1][0] == 0

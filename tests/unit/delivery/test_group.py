@@ -15,13 +15,14 @@ from delivery.announcement import MANIFEST_TYPE, Announcer
 from delivery.fdt import FdtFile
 from delivery.fec import RaptorQEncoder
 from delivery.lct import LctHeader, encode_lct
-from delivery.sender import Sender
+from delivery.sender import DEFAULT_MTU_BYTES, Sender, symbol_bytes
 from delivery.signing import sign_manifest
 from tests.unit.delivery.simulation import TSI, Edge, Group, Site, make_site
 
 CONTENT = random.Random(0)
 SITE = make_site([CONTENT.randbytes(size) for size in (2_500_000, 700_000, 100, 20_000, 0, 1_500_000)])
-SOURCE_SYMBOLS = sum(-(-outgoing.size // 1400) for outgoing in SITE.objects)
+SYMBOL_BYTES = symbol_bytes(DEFAULT_MTU_BYTES)
+SOURCE_SYMBOLS = sum(-(-outgoing.size // SYMBOL_BYTES) for outgoing in SITE.objects)
 
 
 def make_edges(count: int) -> list[Edge]:
@@ -123,7 +124,7 @@ def test_next_version_sends_only_what_is_new_and_still_fills_an_empty_edge() -> 
     group.run(until=group.now + 60)
     assert_complete(group, second)
     assert group.sender.counters.source_symbols - before == sum(
-        -(-o.size // 1400) for o in objects if not o.on_demand
+        -(-o.size // SYMBOL_BYTES) for o in objects if not o.on_demand
     )
     assert len(group.edges[0].reports) == 0
 
@@ -143,7 +144,7 @@ def test_damaged_packets_never_reach_the_store() -> None:
 
 def test_forged_symbols_cost_one_bundle_not_the_site() -> None:
     forged = LctHeader(TSI, SITE.manifest.bundles[0].toi, RAPTORQ)
-    packet = encode_lct(forged) + struct.pack("!I", 5000) + b"\xee" * 1400
+    packet = encode_lct(forged) + struct.pack("!I", 5000) + b"\xee" * SYMBOL_BYTES
     group = Group(published(), make_edges(2), seed=12)
     for edge in group.edges:
         group.at(0.05, lambda edge=edge: edge.receiver.datagram_received(packet, group.now))  # type: ignore[misc]
@@ -152,7 +153,7 @@ def test_forged_symbols_cost_one_bundle_not_the_site() -> None:
     bundle = SITE.manifest.bundles[0]
     asked = [toi for edge in group.edges for report in edge.reports for toi in report.missing]
     assert set(asked) == {bundle.toi}
-    assert group.sender.counters.repair_symbols < 1.1 * bundle.size / 1400
+    assert group.sender.counters.repair_symbols < 1.1 * bundle.size / SYMBOL_BYTES
 
 
 def test_forged_manifest_is_refused_and_forgotten() -> None:

@@ -80,7 +80,7 @@ def their_datagrams(site_objects: list[tuple[str, bytes]], in_band: bool, interl
 @pytest.mark.parametrize("interleaved", [False, True])
 def test_we_decode_a_site_sent_by_flute_alc(in_band: bool, interleaved: bool) -> None:
     # flute-alc numbers its objects from 1 in the order they are added, as our sites do.
-    site = make_site([random.Random(3).randbytes(300_000), b"x" * 5000], bundle_bytes=100_000)
+    site = make_site([random.Random(3).randbytes(300_000), b"x" * 5000], bundle_bytes=400_000)
     datagrams = their_datagrams([(o.location, o.load()) for o in site.objects], in_band, interleaved)
     receiver = Receiver(
         TSI, KEY.public_key(), {}.__contains__, seed=1, fixed_back_off_s=0.1, random_back_off_s=0.1,

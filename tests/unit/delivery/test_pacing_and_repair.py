@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from delivery.pacing import Pacer, frame_bytes
@@ -32,16 +34,22 @@ def test_impossible_rates_are_refused(rate: float, tick: float) -> None:
         Pacer(rate, tick)
 
 
+def take(
+    desk: RepairDesk, now: float, *, source_symbols: int = 1000, idle: bool = False
+) -> tuple[int, int] | None:
+    return desk.take(now, lambda _toi: source_symbols, lambda: idle)
+
+
 def test_window_takes_the_largest_count_of_all_edges() -> None:
     desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
     for now, count in ((1.0, 3), (1.02, 9), (1.09, 5)):
         desk.request(7, count, now)
     desk.request(8, 1, 1.05)
     assert desk.next_deadline() == 1.1
-    assert desk.take(1.09) is None
-    assert desk.take(1.2) == (7, 9)
-    assert desk.take(1.2) == (8, 1)
-    assert desk.take(1.2) is None
+    assert take(desk, 1.09) is None
+    assert take(desk, 1.2) == (7, 9)
+    assert take(desk, 1.2) == (8, 1)
+    assert take(desk, 1.2) is None
     assert desk.next_deadline() is None
 
 
@@ -51,12 +59,12 @@ def test_reports_that_crossed_the_answer_are_not_answered_again() -> None:
     desk.request(7, 9, 2.0)
     assert desk.next_deadline() is None
     desk.request(7, 14, 2.0)
-    assert desk.take(2.1) == (7, 4)
+    assert take(desk, 2.1) == (7, 4)
     desk.answered(7, started_at=2.0, now=2.01)
     desk.request(7, 10, 2.04)
     assert desk.next_deadline() is None
     desk.request(7, 5, 2.05)
-    assert desk.take(2.15) == (7, 5)
+    assert take(desk, 2.15) == (7, 5)
 
 
 def test_a_report_that_a_lossy_path_delayed_is_told_from_one_that_saw_the_answer() -> None:
@@ -66,9 +74,9 @@ def test_a_report_that_a_lossy_path_delayed_is_told_from_one_that_saw_the_answer
     desk.request(7, 90, 2.6)
     assert desk.next_deadline() is None
     desk.request(7, 8, 2.6)
-    assert desk.take(2.7) == (7, 8)
+    assert take(desk, 2.7) == (7, 8)
     desk.request(7, 90, 2.1 + STALE_S)
-    assert desk.take(4.0) == (7, 90)
+    assert take(desk, 4.0) == (7, 90)
 
 
 def test_answers_make_up_for_their_own_loss() -> None:
@@ -82,3 +90,36 @@ def test_absence_is_not_taken_for_loss() -> None:
     estimate = LossEstimate()
     assert estimate.symbols_to_send(1000, 1000, 1000) == 1000
     assert estimate.symbols_to_send(500, 1000, 0) == 500
+
+
+def test_a_few_that_were_away_wait_until_nothing_else_is_sent() -> None:
+    desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
+    for edge in ("a", "b", "c"):
+        desk.hear(edge)
+    desk.request(7, 1000, 1.0, "a")
+    desk.request(7, 50, 1.0, "b")
+    assert take(desk, 1.2) == (7, 50)
+    assert take(desk, 1.2) is None
+    assert desk.next_deadline() == -math.inf
+    assert take(desk, 1.3, idle=True) == (7, 1000)
+    assert desk.next_deadline() is None
+
+
+def test_what_most_edges_miss_is_repeated_at_once() -> None:
+    desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
+    for edge in ("a", "b", "c"):
+        desk.hear(edge)
+    desk.request(7, 1000, 1.0, "a")
+    desk.request(7, 900, 1.0, "b")
+    assert take(desk, 1.2) == (7, 1000)
+
+
+def test_what_is_not_sent_any_more_is_not_answered() -> None:
+    desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
+    desk.hear("b")
+    desk.hear("c")
+    desk.request(7, 1000, 1.0, "a")
+    assert take(desk, 1.2) is None
+    desk.request(7, 5, 1.2, "b")
+    desk.forget([7])
+    assert desk.next_deadline() is None

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from delivery.asgi import listen, serve
 from delivery.manifest import Manifest
+from delivery.rollcall import Report
+from delivery.session_api import Offer, SessionApp
 from delivery.signing import sign_manifest
 from edge_node.blobs import StoreFullError
 from edge_node.catch_up import RepairWatch, fetch_manifest, fetch_missing
@@ -22,8 +24,6 @@ from edge_node.reports import Reporter
 from edge_node.store import Store
 from edge_node.writer import Writer
 from origin.catalogue import read_catalogue
-from origin.rollcall import Report
-from origin.server import OriginApp
 
 FILES = {"index.html": b"home", "big.bin": bytes(range(256)) * 5000, "empty": b"", "late": b"later"}
 
@@ -46,7 +46,8 @@ async def origin(
     manifest = Manifest("test", 3, catalogue.files, ())
     listener = listen("::1", port)
     stop, started = asyncio.Event(), asyncio.Event()
-    app = OriginApp(sign_manifest(manifest, key), catalogue, reports.append)
+    offer = Offer(sign_manifest(manifest, key), catalogue.sizes, catalogue.read)
+    app = SessionApp(reports.append, offer)
     task = asyncio.create_task(serve(app, sockets=[listener], stop=stop, started=started.set))
     await started.wait()
     try:
@@ -74,9 +75,9 @@ def test_everything_is_fetched_once(site: Path, tmp_path: Path, private_key: Ed2
             assert settled[-1]
             assert await fetch_missing(url, writer) == []
         for name, content in FILES.items():
-            entry = store.resolve(f"/{name}")
-            assert entry is not None
-            assert store.path(entry.sha256).read_bytes() == content
+            found = store.resolve(f"/{name}", 0)
+            assert found is not None
+            assert store.path(found.entry.sha256).read_bytes() == content
         await writer.close()
 
     run(test)
@@ -93,8 +94,9 @@ def test_content_that_is_not_what_was_signed(
             (site / "late").write_bytes(b"LATER")
             with pytest.raises(Exception, match="has another digest"):
                 await fetch_missing(url, writer)
-        assert store.resolve("/late") is None
-        assert store.resolve("/index.html") is not None
+        late, index = store.resolve("/late", 0), store.resolve("/index.html", 0)
+        assert late is not None and not late.is_here
+        assert index is not None and index.is_here
         assert list((store.root / "tmp").iterdir()) == []
         await writer.close()
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from delivery.manifest import EMPTY_SHA256
+from delivery.manifest import EMPTY_SHA256, FileEntry
 from origin import catalogue as catalogue_module
-from origin.catalogue import read_catalogue
+from origin.catalogue import read_catalogue, read_signatures
 from origin.errors import OriginError
+from origin.rules import parse_rules
 
 
 def sha256(content: bytes) -> str:
@@ -140,3 +141,57 @@ def test_too_large_a_file_is_named(site: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(catalogue_module, "MAX_BLOB_BYTES", 7)
     with pytest.raises(OriginError, match=r"index.html has 8 bytes, files of 7 bytes"):
         read_catalogue(site)
+
+
+def test_unchanged_files_are_not_read_again(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (site / "other").write_bytes(b"1")
+    first = read_catalogue(site)
+    (site / "other").write_bytes(b"22")
+    read: list[str] = []
+    scan_file = catalogue_module.scan_file
+
+    def counting(folder: Path, path: str) -> FileEntry:
+        read.append(path)
+        return scan_file(folder, path)
+
+    monkeypatch.setattr(catalogue_module, "scan_file", counting)
+    second = read_catalogue(site, before=first)
+    assert read == ["other"]
+    assert second.files == read_catalogue(site).files
+    assert second.files[0] == first.files[0]
+
+
+def test_what_has_expired_is_left_out_until_it_may_come_again(site: Path) -> None:
+    (site / "news.html").write_bytes(b"news")
+    rules = parse_rules("- {match: news.html, expires: '2027-01-01T00:00:00Z'}", "r")
+    before = read_catalogue(site, rules, unix_s=1798761599.9)
+    assert [entry.path for entry in before.files] == ["index.html", "news.html"]
+    assert before.expires_unix_s == 1798761600
+    after = read_catalogue(site, rules, unix_s=1798761600.0, before=before)
+    assert [entry.path for entry in after.files] == ["index.html"]
+    assert after.expires_unix_s == 0
+    assert set(after.sizes) == {after.files[0].sha256}
+    again = read_catalogue(site, (), unix_s=1798761600.0, before=after)
+    assert [entry.path for entry in again.files] == ["index.html", "news.html"]
+
+
+def test_a_folder_may_be_empty_when_it_is_watched(tmp_path: Path) -> None:
+    assert read_catalogue(tmp_path, may_be_empty=True).files == ()
+
+
+def test_everything_expired_is_nothing_to_publish(site: Path) -> None:
+    rules = parse_rules("- {match: '**', expires: '2000-01-01T00:00:00Z'}", "r")
+    with pytest.raises(OriginError, match="everything in it has expired"):
+        read_catalogue(site, rules, unix_s=2e9)
+
+
+def test_signatures_change_with_the_files(site: Path) -> None:
+    first = read_signatures(site)
+    assert set(first) == {"index.html"}
+    assert read_signatures(site) == first
+    new = site / "aside"
+    new.write_bytes(b"<p>HELLO")
+    new.replace(site / "index.html")
+    assert read_signatures(site) != first
+    with pytest.raises(OriginError, match="no such folder"):
+        read_signatures(site / "missing")

@@ -134,6 +134,14 @@ SOURCE = ["--source", "fd00::1", "--interface", "lo", "--key", "k", "--state", "
         ["publish", "dir", *SOURCE, "--stay", "--rate-mbps", "0"],
         ["publish", "dir", *SOURCE, "--stay", "--port", "65536"],
         ["publish", "dir", *SOURCE, "--edges", ","],
+        ["publish", "dir", *SOURCE, "--stay", "--mtu-bytes", "many"],
+        ["publish", "dir", *SOURCE, "--stay", "--encrypt"],
+        ["publish", "dir", *SOURCE, "--stay", "--members", "m"],
+        ["watch", "dir", *SOURCE, "--interval-s", "0"],
+        ["watch", "dir", *SOURCE, "--channel", "dir"],
+        ["watch", "dir", *SOURCE, "--channel", "a/b=dir"],
+        ["watch", "dir", *SOURCE, "--channel-group-base", "fd00::1"],
+        ["rotate-key", "--state", "s", "--key", "k"],
         ["push", "dir", "--to", "edge1=::1:80", "--key", "k", "--state", "s"],
         ["push", "dir", "--to", "[::1]:80", "--key", "k", "--state", "s"],
         ["dns", "--address", "1.2.3.4", "--aaaa", "::1"],
@@ -145,7 +153,9 @@ def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "usage:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["publish"], ["push"], ["dns"], ["keygen"]])
+@pytest.mark.parametrize(
+    "command", [[], ["publish"], ["watch"], ["push"], ["status"], ["dns"], ["keygen"], ["rotate-key"]]
+)
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     assert "usage:" in capsys.readouterr().out
@@ -177,3 +187,72 @@ def test_dns_serves_until_sigterm() -> None:
         assert json.loads(process.stdout.readline()) == {"queries": 1}
         assert process.wait(10) == 0
     assert (str(record.rdata), record.ttl) == ("2001:db8:ffff::1", 7)
+
+
+def test_a_channel_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    channels = ["--channel", f"news={tmp_path}", "--channel", f"news={tmp_path}"]
+    assert main(["watch", str(tmp_path), *SOURCE, *channels]) == 1
+    assert capsys.readouterr().err == "origin: --channel names a channel twice\n"
+
+
+def test_watch_serves_its_status_until_sigterm(
+    tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "origin", "watch", str(site), "--source", "::1", "--interface", "lo"]
+    command += ["--group", "::1", "--http-port", str(port), "--interval-s", "0.05", "--edges", "edge1"]
+    command += ["--key", str(tmp_path / "key"), "--state", str(tmp_path / "state"), "--json"]
+    # The loopback interface has no multicast: the command line checks the group, the service does not.
+    patched = [
+        sys.executable,
+        "-c",
+        "import sys, origin.arguments as a; a._group = a._address; "
+        "from origin.__main__ import main; sys.exit(main(sys.argv[1:]))",
+        *command[3:],
+    ]
+    with subprocess.Popen(patched, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        (site / "new").write_bytes(b"new")
+        second = json.loads(process.stdout.readline())
+        assert main(["status", f"http://[::1]:{port}", "--json"]) == 0
+        status = json.loads(capsys.readouterr().out)
+        assert main(["status", f"http://[::1]:{port}"]) == 0
+        table = capsys.readouterr().out
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert (first["version"], first["files"], first["new_bytes"]) == (1, 3, 700_008)
+    assert (second["version"], second["files"], second["new_bytes"]) == (2, 4, 3)
+    assert (status["version"], status["sessions"][0]["edges"]["edge1"]["complete"]) == (2, False)
+    assert "edge1" in table
+    assert json.loads((tmp_path / "state" / "origin.json").read_text())["version"] == 2
+
+
+def test_rotate_key_is_remembered(tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = ["--key", str(tmp_path / "key2"), "--public", str(tmp_path / "public2")]
+    assert main(["keygen", *new]) == 0
+    arguments = ["--state", str(tmp_path / "state"), "--key", str(tmp_path / "key")]
+    rotate = ["rotate-key", *arguments, "--new-key", str(tmp_path / "key2")]
+    assert main(rotate) == 1
+    assert "nothing has been published" in capsys.readouterr().err
+    port = free_port()
+    assert main(push(tmp_path, site, f"edge1=[::1]:{port}")) == 1
+    capsys.readouterr()
+    assert main(rotate) == 0
+    assert main(rotate) == 1
+    assert "under way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://x", "is no URL of an origin"),
+        ("http://[::1", "is no URL of an origin"),
+        ("http://[::1]:1", "does not answer"),
+    ],
+)
+def test_status_of_nobody(url: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", url]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

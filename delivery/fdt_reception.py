@@ -1,0 +1,48 @@
+"""FDT instances as they come, packet by packet: usually whole in one, but any sender's are read."""
+
+from __future__ import annotations
+
+from delivery.alc import AlcPacket, content_encoding, decode_fti, encode_payload_id, fdt_instance_id
+from delivery.fdt import MAX_FDT_BYTES, FdtError, FdtInstance, decode_fdt
+from delivery.fec import is_supported
+from delivery.slots import Slot
+
+FDT_TOI = 0
+
+
+class FdtReception:
+    """Puts one FDT instance at a time together; a packet of another one starts anew."""
+
+    def __init__(self) -> None:
+        self._slot = Slot(FDT_TOI)
+        self._instance = -1
+        self._last = b""
+
+    def take(self, packet: AlcPacket, data: bytes) -> FdtInstance | None:
+        """The instance that this packet (`data` as it came) completes. Raises FdtError, LctError.
+
+        The same packet twice in a row tells nothing new and gives None.
+        """
+        if data == self._last:
+            return None
+        oti = decode_fti(packet.header)
+        instance = fdt_instance_id(packet.header)
+        if instance is None or oti is None or not is_supported(oti) or oti.transfer_length > MAX_FDT_BYTES:
+            raise FdtError("FDT packet without usable EXT_FDT and EXT_FTI")
+        if oti != self._slot.oti or instance != self._instance:
+            self._slot = Slot(FDT_TOI)
+            self._slot.describe(oti)
+            self._instance = instance
+        slot = self._slot
+        if slot.symbols is None or slot.decoder is None or len(packet.symbol) > oti.symbol_size:
+            return None
+        key = encode_payload_id(oti.fec_id, packet.sbn, packet.esi)
+        slot.symbols[key] = key + packet.symbol
+        self._last = data
+        if len(slot.symbols) < slot.decoder.needed:
+            return None
+        content = slot.decoder.decode(slot.symbols)
+        if content is None:
+            return None
+        self._slot = Slot(FDT_TOI)
+        return decode_fdt(content, content_encoding(packet.header))

@@ -1,0 +1,50 @@
+"""How much users may upload: per item, per user and time, and in total. Pure; time is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+_MOST_CLIENTS = 4096
+_PREFIX_BITS = 64
+"""Users have a /64 each (RFC 6177), and as many addresses in it as they like."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Sizes in bytes. A user may upload `burst_bytes` at once and `rate_bytes_per_s` in the long run."""
+
+    item_bytes: int = 16 << 20
+    total_bytes: int = 256 << 20
+    burst_bytes: int = 32 << 20
+    rate_bytes_per_s: int = 256 << 10
+    items: int = 1000
+
+
+class UploadMeter:
+    """A token bucket for each user. When there are too many users, the least recently seen are forgotten."""
+
+    def __init__(self, limits: UploadLimits) -> None:
+        self._limits = limits
+        self._buckets: OrderedDict[int, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, client: str, size: int, now: float) -> int:
+        """0 and the bytes are accounted for, or after how many seconds the user may upload `size` bytes."""
+        limits = self._limits
+        user = _user(client)
+        tokens, since = self._buckets.pop(user, (float(limits.burst_bytes), now))
+        tokens = min(limits.burst_bytes, tokens + max(0.0, now - since) * limits.rate_bytes_per_s)
+        is_allowed = tokens >= size
+        self._buckets[user] = (tokens - size if is_allowed else tokens, now)
+        if len(self._buckets) > _MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0 if is_allowed else max(1, math.ceil((size - tokens) / limits.rate_bytes_per_s))
+
+
+def _user(client: str) -> int:
+    try:
+        return int(IPv6Address(client.partition("%")[0])) >> (128 - _PREFIX_BITS)
+    except ValueError:
+        return 0
