@@ -73,3 +73,30 @@ class Rejected:
 
 
 Event = ManifestReceived | BlobReceived | PieceReceived | RepairNeeded | KeyNeeded | SiteComplete | Rejected
+
+_MOST_EVENTS = 100_000
+_MOST_REASON_CHARACTERS = 200
+
+
+class EventQueue:
+    """What has happened and was not fetched yet; what was thrown away is only told while there is room."""
+
+    def __init__(self) -> None:
+        self.rejected = 0
+        """How often something was thrown away."""
+        self._events: list[Event] = []
+
+    def add(self, *events: Event) -> None:
+        """Something has happened."""
+        self._events += events
+
+    def reject(self, reason: str) -> None:
+        """Something was thrown away."""
+        self.rejected += 1
+        if len(self._events) < _MOST_EVENTS:
+            self._events.append(Rejected(reason[:_MOST_REASON_CHARACTERS]))
+
+    def take(self) -> list[Event]:
+        """Everything since the last call, in order."""
+        events, self._events = self._events, []
+        return events

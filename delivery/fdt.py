@@ -13,7 +13,10 @@ NAMESPACE = "urn:ietf:params:xml:ns:fdt"
 NULL, ZLIB, DEFLATE, GZIP = range(4)
 """Content encodings of an FDT instance (RFC 6726 section 3.4.3)."""
 NTP_TO_UNIX_S = 2_208_988_800
-MAX_FDT_BYTES = 1 << 20
+MAX_FDT_BYTES = 256 << 10
+"""Some 1,000 objects; parsing takes a few milliseconds."""
+
+_LATEST_UNIX_S = 1 << 40
 
 _WINDOW_BITS = {ZLIB: 15, DEFLATE: -15, GZIP: 31}
 
@@ -88,7 +91,9 @@ def decode_fdt(data: bytes, encoding: int = NULL) -> FdtInstance:
             _file({**root.attrib, **element.attrib}) for element in root if _local_name(element.tag) == "File"
         )
     except (UnicodeDecodeError, ElementTree.ParseError, KeyError, ValueError) as error:
-        raise FdtError(f"FDT instance does not parse: {error!r}") from None
+        raise FdtError(f"FDT instance does not parse: {_short(error)}") from None
+    if not 0 <= expires < _LATEST_UNIX_S:
+        raise FdtError("FDT instance with an impossible expiry")
     if _local_name(root.tag) != "FDT-Instance":
         raise FdtError(f"FDT instance has the root element {root.tag[:80]!r}")
     return FdtInstance(expires, files, root.attrib.get("Complete", "").lower() in ("true", "1"))
@@ -142,6 +147,11 @@ def _attributes(values: Mapping[str, str]) -> str:
     from xml.sax.saxutils import quoteattr
 
     return "".join(f" {name}={quoteattr(value)}" for name, value in values.items())
+
+
+def _short(error: Exception) -> str:
+    """What is wrong, without the data it is wrong with (a decoding error carries all of it)."""
+    return f"{type(error).__name__}: {str(error)[:120]}"
 
 
 def _local_name(tag: str) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from delivery.alc import AlcPacket, content_encoding, decode_fti, encode_payload_id, fdt_instance_id
+from delivery.alc import AlcPacket, Oti, content_encoding, decode_fti, encode_payload_id, fdt_instance_id
 from delivery.fdt import MAX_FDT_BYTES, FdtError, FdtInstance, decode_fdt
 from delivery.fec import is_supported
 from delivery.slots import Slot
 
 FDT_TOI = 0
+_MOST_AT_ONCE = 4
+"""Instances whose packets may come mixed."""
 
 
 class FdtReception:
     """Puts one FDT instance at a time together; a packet of another one starts anew."""
 
     def __init__(self) -> None:
-        self._slot = Slot(FDT_TOI)
-        self._instance = -1
+        self._slots: dict[tuple[int, Oti], Slot] = {}
+        self._last = b""
+
+    def forget_last(self) -> None:
+        """What was told last is to be read again when it comes again."""
         self._last = b""
 
     def take(self, packet: AlcPacket, data: bytes) -> FdtInstance | None:
@@ -29,11 +34,12 @@ class FdtReception:
         instance = fdt_instance_id(packet.header)
         if instance is None or oti is None or not is_supported(oti) or oti.transfer_length > MAX_FDT_BYTES:
             raise FdtError("FDT packet without usable EXT_FDT and EXT_FTI")
-        if oti != self._slot.oti or instance != self._instance:
-            self._slot = Slot(FDT_TOI)
-            self._slot.describe(oti)
-            self._instance = instance
-        slot = self._slot
+        slot = self._slots.get((instance, oti))
+        if slot is None:
+            slot = self._slots[instance, oti] = Slot(FDT_TOI)
+            slot.describe(oti)
+            if len(self._slots) > _MOST_AT_ONCE:
+                del self._slots[next(iter(self._slots))]
         if slot.symbols is None or slot.decoder is None or len(packet.symbol) > oti.symbol_size:
             return None
         key = encode_payload_id(oti.fec_id, packet.sbn, packet.esi)
@@ -44,5 +50,5 @@ class FdtReception:
         content = slot.decoder.decode(slot.symbols)
         if content is None:
             return None
-        self._slot = Slot(FDT_TOI)
+        del self._slots[instance, oti]
         return decode_fdt(content, content_encoding(packet.header))

@@ -30,7 +30,9 @@ class Pacer:
         if self._updated_at is not None and now > self._updated_at:
             earned = (now - self._updated_at) * self._bytes_per_s
             self._tokens = min(4 * self._tick_bytes, self._tokens + earned)
-        self._updated_at = now
+            self._updated_at = now
+        elif self._updated_at is None:
+            self._updated_at = now
 
     @property
     def may_send(self) -> bool:

@@ -193,7 +193,9 @@ class Publication:
             len(manifest.bundles) + 1,
         )
         now = self._loop.time()
-        self._app.offer = Offer(draft.signed, draft.sizes, draft.read)
+        # Content that changes all the time may have changed since an edge read the manifest.
+        before = replace(self._app.offer, before=None) if self._app.offer and self.options.by_blob else None
+        self._app.offer = Offer(draft.signed, draft.sizes, draft.read, before)
         self.edition = edition
         self.roll_call.begin(manifest.version, now)
         self._sender.retain(edition.kept)
@@ -201,7 +203,7 @@ class Publication:
         if not self.listeners and self.options.only_to_listeners:
             objects = [replace(each, on_demand=True) for each in objects]
         self._sender.publish(objects, now)
-        self._objects += 1 + len(edition.fresh)
+        self._objects += sum(not each.on_demand for each in objects)
         self._symbols = sum(draft.packing.symbols(bundle.transfer_length) for bundle in manifest.bundles)
         self._active_at = now
         self._stream.wake()
@@ -212,8 +214,7 @@ class Publication:
 
     def announce(self) -> None:
         """Send the description of everything again, unless something is being sent anyway."""
-        if self._sender.idle:
-            self._reserve()
+        if self._sender.idle and self._reserve():
             self._sender.announce(self._loop.time())
             self._stream.wake()
 
@@ -231,7 +232,7 @@ class Publication:
     def status(self) -> dict[str, Any]:
         """Plain data: `site`, `tsi`, `version`, `files`, `bytes`, `bundles`, `symbols` (of all), `epoch`,
         `rate_mbps`, `idle`, the sender's counters, `send_errors`, `objects` sent, `unicast_objects` and
-        `unicast_bytes` fetched, and `edges` (see `RollCall.status`)."""
+        `unicast_bytes` fetched, `listeners`, and `edges` (see `RollCall.status`)."""
         manifest = self.edition.manifest if self.edition else None
         return {
             "site": self.site,
@@ -249,6 +250,7 @@ class Publication:
             "objects": self._objects,
             "unicast_objects": self._app.unicast_objects,
             "unicast_bytes": self._app.unicast_bytes,
+            "listeners": list(self.listeners),
             "edges": self.roll_call.status(self._loop.time()),
         }
 
@@ -283,8 +285,7 @@ class Publication:
         is_first = self.roll_call.note(report, now)
         self._sender.hear(report.edge)
         facts = {"edge": report.edge, "version": report.version}
-        if not report.complete:
-            self._reserve()
+        if not report.complete and self._reserve():
             for toi, symbols in report.missing.items():
                 self._sender.request_repair(toi, symbols, now, report.edge)
             self._stream.wake()
@@ -333,10 +334,15 @@ class Publication:
     def _fail(self, problem: Exception) -> None:
         self._on_event("problem", {"problem": str(problem)})
 
-    def _reserve(self) -> None:
-        """Descriptions are renewed with new instance numbers while nothing is published."""
+    def _reserve(self) -> bool:
+        """Whether there are numbers for descriptions, which are renewed while nothing is published."""
         bundles = len(self.edition.manifest.bundles) if self.edition else 0
-        self._set_numbers(self.numbers, bundles + 1)
+        try:
+            self._set_numbers(self.numbers, bundles + 1)
+        except DeliveryError as error:
+            self._fail(error)
+            return False
+        return True
 
     def _set_numbers(self, numbers: Numbers, descriptions: int) -> None:
         """Remember `numbers`, with FDT instances reserved for so many `descriptions` twice over."""

@@ -9,7 +9,6 @@ and after a fixed and a random back-off.
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Mapping
 
 from delivery.alc import Oti, decode_fti, decode_packet
@@ -19,9 +18,9 @@ from delivery.coding import CodingError, KeyNeededError, decode_bundle, unseal_m
 from delivery.events import (
     BlobReceived,
     Event,
+    EventQueue,
     KeyNeeded,
     ManifestReceived,
-    Rejected,
     RepairNeeded,
     SiteComplete,
 )
@@ -30,6 +29,7 @@ from delivery.fdt_reception import FDT_TOI, FdtReception
 from delivery.fec import is_supported
 from delivery.lct import LctError
 from delivery.manifest import EMPTY_SHA256, Bundle, Manifest, ManifestError
+from delivery.report_timer import ReportTimer
 from delivery.signing import Verifier, open_manifest
 from delivery.slots import UNKNOWN_STEP, Slot, SlotTable
 
@@ -39,10 +39,8 @@ _PREFIX = 12
 _MOST_PREFIXES = 4096
 _MOST_MANIFESTS = 8
 _MOST_DESCRIPTIONS = 1 << 16
-_MOST_PATIENCE = 64
 _STRANGERS_PATIENCE = 16
 """So patient a receiver no longer believes that packets it cannot place will ever be explained."""
-_MOST_EVENTS = 100_000
 
 
 class Receiver:
@@ -70,22 +68,18 @@ class Receiver:
         `now` + `unix_offset_s` is Unix time (for the FDT's expiry); give it when `now` is something else.
         `epoch_keys` may grow later, see `keys_available`. With a `region` the stream is that region's.
         """
-        self.rejected = 0
-        """How often something was thrown away."""
         self._tsi = tsi
         self._public_key = public_key
         self._has_blob = has_blob
         self._has_piece = has_piece
         self._keys = {} if epoch_keys is None else epoch_keys
         self._region = region
-        self._random = random.Random(seed)
-        self._fixed_back_off_s = fixed_back_off_s
-        self._random_back_off_s = random_back_off_s
+        self._reports = ReportTimer(seed, fixed_back_off_s, random_back_off_s, reception_timeout_s)
         self._timeout_s = reception_timeout_s
         self._version = current_version
         self._unix_offset_s = unix_offset_s
 
-        self._events: list[Event] = []
+        self._events = EventQueue()
         self._slots = SlotTable(max_held_bytes)
         self._by_prefix: dict[bytes, Slot] = {}
         self._current: Slot | None = None
@@ -102,11 +96,9 @@ class Receiver:
         """Up to here the newest manifest says which objects are wanted."""
         self._told_version = 0
         self._heard_at = 0.0
-        self._report_at: float | None = None
         self._idle_at: float | None = None
         self._expires_at: float | None = None
         self._ask_everything = False
-        self._patience = 1
 
     # What the shell calls
 
@@ -145,13 +137,13 @@ class Receiver:
         """When to call `handle_timeout`; None while nothing is outstanding. May come early, never late."""
         if not self._is_outstanding():
             return None
-        times = (self._report_at, self._idle_at, self._expires_at)
+        times = (self._reports.at, self._idle_at, self._expires_at)
         return min((at for at in times if at is not None), default=None)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `now`; calling too early is harmless."""
         if not self._is_outstanding():
-            self._report_at = self._idle_at = self._expires_at = None
+            self._reports.at = self._idle_at = self._expires_at = None
             return
         expired = self._expires_at is not None and now >= self._expires_at
         if self._idle_at is not None and now >= self._idle_at:
@@ -164,15 +156,18 @@ class Receiver:
                 self._idle_at = None
             self._current = None
             self._ask_everything = True
-            self._report_after_back_off(now)
-        if self._report_at is not None and now >= self._report_at:
-            self._report_at = None
+            self._reports.start(now)
+        if self._reports.is_due(now):
             self._report(now)
+
+    @property
+    def rejected(self) -> int:
+        """How often something was thrown away."""
+        return self._events.rejected
 
     def events(self) -> list[Event]:
         """What has happened since the last call, in order."""
-        events, self._events = self._events, []
-        return events
+        return self._events.take()
 
     # Packets
 
@@ -183,7 +178,7 @@ class Receiver:
                 return
             if packet.header.close_session:
                 self._ask_everything = True  # ETSI TS 103 769, F.3: nothing follows
-                self._report_after_back_off(now)
+                self._reports.start(now)
             if packet.header.toi == FDT_TOI:
                 self._leave_current(now)
                 if not packet.symbol:
@@ -194,26 +189,27 @@ class Receiver:
                 return
             oti = decode_fti(packet.header)
         except (LctError, FdtError) as error:
-            self._reject(str(error))
+            self._events.reject(str(error))
             return
         slot = self._current
         if slot is None or slot.toi != packet.header.toi:
             slot = self._enter(packet.header.toi, now)
         start = len(data) - len(packet.symbol) - 4
         if oti is not None:
-            self._describe(slot.toi, oti, now)
+            if slot.toi not in self._oti:
+                self._describe(slot.toi, oti, now)
         elif start == _PREFIX and len(self._by_prefix) < _MOST_PREFIXES:
             self._by_prefix[data[:_PREFIX]] = slot
         if slot.symbols is not None and packet.symbol:
             self._heard_at = now
-            if slot.packet_length == 0:
-                slot.packet_length = len(data)
+            if slot.oti is None:
+                slot.packet_length = max(slot.packet_length, len(data))
             if slot.oti is None or len(packet.symbol) <= slot.oti.symbol_size:
                 slot.symbols[data[start : start + 4]] = data[start:]
                 if len(slot.symbols) >= slot.threshold:
                     self._try_object(slot, now)
             else:
-                self._reject(f"symbol of {len(packet.symbol)} bytes for TOI {slot.toi}")
+                self._events.reject(f"symbol of {len(packet.symbol)} bytes for TOI {slot.toi}")
         if packet.header.close_object or packet.header.close_session:
             self._leave_current(now)
 
@@ -228,14 +224,14 @@ class Receiver:
             return slot
         slot.reported_at = None
         self._ask_everything = False
-        self._patience = 1
+        self._reports.patience = 1
         self._heard_at = now
         if self._idle_at is None:
             self._idle_at = now + self._timeout_s
-        if toi > self._newest_toi and (toi in self._oti or self._is_wanted(toi)):
+        if toi > self._newest_toi and self._is_wanted(toi):
             self._newest_toi = toi
             if any(other < toi for other in self._wanted):
-                self._report_after_back_off(now)
+                self._reports.start(now)
         return slot
 
     def _open(self, toi: int) -> Slot:
@@ -252,11 +248,11 @@ class Receiver:
         slot, self._current = self._current, None
         if slot is not None and slot.symbols is not None:
             slot.has_passed = True
-            self._report_after_back_off(now)
+            self._reports.start(now)
 
     def _make_room(self, keep: Slot) -> None:
         for toi in self._slots.make_room(keep, self._is_wanted):
-            self._reject(f"no memory for the symbols of TOI {toi}")
+            self._events.reject(f"no memory for the symbols of TOI {toi}")
         if len(self._by_prefix) >= _MOST_PREFIXES:
             self._by_prefix.clear()
 
@@ -266,28 +262,36 @@ class Receiver:
         expires_at = instance.expires_unix_s - self._unix_offset_s
         if expires_at <= now:
             raise FdtError("FDT instance has expired")
+        impossible = 0
         for file in instance.files:
             bundle = self._wanted.get(file.toi)
             if not is_supported(file.oti) or (bundle and bundle.transfer_length != file.oti.transfer_length):
-                self._reject(f"FDT describes TOI {file.toi} in a way that cannot be")
+                impossible += 1
                 continue
             version = manifest_version(file.location)
             if version is not None and file.toi > self._settled_toi and self._is_news(version):
-                self._manifests.setdefault(file.toi, version)
+                if self._manifests.pop(file.toi, None) is None:
+                    self._reports.patience = 1
+                self._manifests[file.toi] = version
+                slot = self._slots.get(file.toi)
+                if slot is not None and slot.symbols is None:
+                    self._slots.forget([slot])
                 if self._idle_at is None:
                     self._heard_at = now
                     self._idle_at = now + self._timeout_s
                 if len(self._manifests) > _MOST_MANIFESTS:
-                    del self._manifests[min(self._manifests)]
+                    del self._manifests[next(iter(self._manifests))]
             self._describe(file.toi, file.oti, now)
+        if impossible:
+            self._events.reject(f"FDT describes {impossible} objects in a way that cannot be")
         self._expires_at = expires_at
         if self._fdt_asked:
             self._fdt_asked = False
-            self._report_after_back_off(now)
+            self._reports.start(now)
 
     def _describe(self, toi: int, oti: Oti, now: float) -> None:
         if not is_supported(oti):
-            self._reject(f"TOI {toi} is coded in a way that is not supported")
+            self._events.reject(f"TOI {toi} is coded in a way that is not supported")
             return
         self._oti[toi] = oti
         if len(self._oti) > _MOST_DESCRIPTIONS:
@@ -297,8 +301,8 @@ class Receiver:
         if slot is not None and slot.symbols is not None and slot.oti != oti:
             slot.describe(oti)
             slot.packet_length = _PREFIX + 4 + oti.symbol_size
-            if len(slot.symbols) >= slot.threshold:
-                self._try_object(slot, now)
+        if slot is not None and slot.symbols and slot.decoder and len(slot.symbols) >= slot.decoder.needed:
+            self._try_object(slot, now)
 
     # Objects
 
@@ -308,6 +312,10 @@ class Receiver:
         version = self._manifests.get(slot.toi)
         if slot.symbols is None or slot.decoder is None or (bundle is None and version is None):
             slot.threshold += UNKNOWN_STEP
+            self._make_room(slot)
+            return
+        if len(slot.symbols) < slot.decoder.needed:
+            slot.look_later()
             self._make_room(slot)
             return
         content = slot.decoder.decode(slot.symbols)
@@ -325,12 +333,12 @@ class Receiver:
             self._wait_for_key(slot, error.epoch)
             return
         except CodingError as error:
-            self._reject(str(error))
+            self._events.reject(str(error))
             slot.restart()
             return
         if self._open_manifest(signed, now):
             self._manifests.pop(slot.toi, None)
-            self._settled_toi = max(self._settled_toi, slot.toi)
+            self._fdt.forget_last()
             slot.close()
         else:
             slot.restart()
@@ -344,32 +352,34 @@ class Receiver:
         except CodingError:
             content = b""
         if len(content) != bundle.size or hashlib.sha256(content).hexdigest() != bundle.sha256:
-            self._reject(f"TOI {bundle.toi} does not have the digest the manifest gives; asking for it again")
+            self._events.reject(
+                f"TOI {bundle.toi} has another digest than the manifest says; asking for it again"
+            )
             slot.restart()
             slot.has_passed = True
-            self._report_after_back_off(now)
+            self._reports.start(now)
             return
         slot.close()
         del self._wanted[bundle.toi]
         if self._assembly is not None:
-            self._events += self._assembly.add(bundle, content)
+            self._events.add(*self._assembly.add(bundle, content))
             self._check_complete()
 
     def _wait_for_key(self, slot: Slot, epoch: int) -> None:
         """Every symbol is here, only the key is not: the object is not asked for again."""
         slot.awaits_key = True
         slot.threshold = len(slot.symbols or ()) + UNKNOWN_STEP
-        self._events.append(KeyNeeded(epoch))
+        self._events.add(KeyNeeded(epoch))
 
     def _open_manifest(self, signed: bytes, now: float) -> bool:
         """Verify a manifest and adopt it when it is news; False when it is not to be trusted."""
         try:
             manifest = open_manifest(signed, self._public_key)
         except ManifestError as error:
-            self._reject(str(error))
+            self._events.reject(str(error))
             return False
         if manifest.version < self._version:
-            self._reject(f"manifest version {manifest.version} is older than version {self._version}")
+            self._events.reject(f"manifest version {manifest.version} is older than version {self._version}")
         elif self._is_news(manifest.version):
             self._adopt(manifest, signed, now)
         return True
@@ -377,14 +387,17 @@ class Receiver:
     def _adopt(self, manifest: Manifest, signed: bytes, now: float) -> None:
         self._version = manifest.version
         self._assembly = assembly = Assembly(manifest, self._has_blob, self._has_piece, self._region)
-        self._events.append(ManifestReceived(manifest, signed))
+        self._events.add(ManifestReceived(manifest, signed))
         if assembly.take_empty():
-            self._events.append(BlobReceived(EMPTY_SHA256, b""))
+            self._events.add(BlobReceived(EMPTY_SHA256, b""))
         bundles = sorted(manifest.bundles, key=lambda bundle: bundle.toi)
         self._wanted = {bundle.toi: bundle for bundle in bundles if assembly.wants(bundle)}
         self._settled_toi = max([self._settled_toi, *(bundle.toi for bundle in bundles)])
         self._manifests = {toi: v for toi, v in self._manifests.items() if self._is_news(v)}
-        self._patience = 1
+        closed = [slot for toi in self._wanted if (slot := self._slots.get(toi)) and slot.symbols is None]
+        self._slots.forget(closed)  # something else had come under their numbers
+        self._current = None if closed else self._current
+        self._reports.patience = 1
         self._heard_at = now
         self._idle_at = now + self._timeout_s if self._wanted else None
         for slot in self._slots.unfinished():
@@ -397,8 +410,10 @@ class Receiver:
                     self._try_object(slot, now)
             else:
                 slot.oti = slot.decoder = None
+                self._oti.pop(slot.toi, None)
+                self._fdt.forget_last()
         if any(self._has_passed(toi) for toi in self._wanted):
-            self._report_after_back_off(now)
+            self._reports.start(now)
         self._check_complete()
 
     def _review_wanted(self) -> None:
@@ -415,14 +430,9 @@ class Receiver:
     def _check_complete(self) -> None:
         if self._assembly is not None and not self._assembly.missing and self._told_version != self._version:
             self._told_version = self._version
-            self._events.append(SiteComplete(self._version))
+            self._events.add(SiteComplete(self._version))
 
     # Repair
-
-    def _report_after_back_off(self, now: float) -> None:
-        at = now + self._fixed_back_off_s + self._random.uniform(0, self._random_back_off_s)
-        if self._report_at is None or at < self._report_at:
-            self._report_at = at
 
     def _report(self, now: float) -> None:
         """Ask for what has passed and is incomplete, and for everything when nothing comes any more."""
@@ -434,8 +444,8 @@ class Receiver:
         }
         for toi, size in sizes.items():
             slot = self._slots.get(toi)
-            if slot is not None and slot is self._current and now < self._heard_at + self._fixed_back_off_s:
-                again_at.append(self._heard_at + self._fixed_back_off_s)
+            if slot is not None and slot is self._current and now < self._heard_at + self._reports.fixed_s:
+                again_at.append(self._heard_at + self._reports.fixed_s)
             elif self._ask_everything or self._has_passed(toi):
                 slot = slot or self._open(toi)
                 if slot.reported_at is not None and now < slot.reported_at + 0.9 * self._timeout_s:
@@ -443,18 +453,16 @@ class Receiver:
                 else:
                     self._count_missing(slot, size, missing, of, now)
         strangers = [] if self._manifests else self._strangers()
-        if strangers and self._patience < _STRANGERS_PATIENCE:
+        if strangers and self._reports.patience < _STRANGERS_PATIENCE:
             missing[FDT_TOI] = 1
         elif strangers:
             self._slots.forget(strangers)
         if missing:
             self._fdt_asked = FDT_TOI in missing
-            self._events.append(RepairNeeded(self._version, missing, of))
-            self._report_at = now + self._timeout_s * self._patience
-            self._report_at += self._random.uniform(0, self._random_back_off_s)
-            self._patience = min(2 * self._patience, _MOST_PATIENCE)
+            self._events.add(RepairNeeded(self._version, missing, of))
+            self._reports.repeat(now)
         elif again_at:
-            self._report_at = max(now, min(again_at)) + self._random.uniform(0, self._random_back_off_s)
+            self._reports.wait_until(max(now, min(again_at)))
 
     def _count_missing(
         self, slot: Slot, size: int, missing: dict[int, int], of: dict[int, int], now: float
@@ -490,8 +498,3 @@ class Receiver:
 
     def _is_outstanding(self) -> bool:
         return bool(self._wanted or self._manifests) or bool(self._strangers())
-
-    def _reject(self, reason: str) -> None:
-        self.rejected += 1
-        if len(self._events) < _MOST_EVENTS:
-            self._events.append(Rejected(reason))

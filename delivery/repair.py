@@ -7,7 +7,8 @@ edge. Reports that crossed the answer on the way are recognised by the hold-off 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 LARGEST_PLAUSIBLE_LOSS = 0.3
 """An edge that misses more than this share of what was sent was absent: its count is no measure of loss."""
@@ -15,6 +16,8 @@ LARGEST_PLAUSIBLE_LOSS = 0.3
 _FEW_SYMBOLS = 8
 """So little costs nobody anything, whatever share of a small object it is."""
 
+PUT_OFF_S = 5.0
+"""An edge that has asked so long ago has fetched what it lacked by other means."""
 STALE_S = 1.0
 """A report that a lossy path has delayed (a retransmission takes TCP 0.2 s, a connection 1 s) asks for about
 as much as the answer that has gone out meanwhile; one that has seen the answer asks for far less."""
@@ -23,16 +26,18 @@ as much as the answer that has gone out meanwhile; one that has seen the answer 
 class RepairDesk:
     """Collects requests per TOI and says which are due.
 
-    Edges that miss far more than a lossy path explains were away, or sit behind a link too slow for the
-    session. Repeating an object for a few of them would cost all others time: unless half of the edges heard
-    of need it, it waits until nothing else is to be sent.
+    A window ends when no edge has asked for a third of it. Edges that miss far more than a lossy path
+    explains were away, or sit behind a link too slow for the session. Repeating an object for a few of them
+    would cost all others time: unless half of the edges heard of need it, it waits until nothing else is
+    to be sent, and then for at least two edges that need it; one alone fetches it by unicast for less.
     """
 
     def __init__(self, window_s: float, hold_off_s: float) -> None:
         self._window_s = window_s
+        self._quiet_s = window_s / 3
         self._hold_off_s = hold_off_s
-        self._open: dict[int, tuple[float, dict[str, int]]] = {}
-        self._put_off: dict[int, int] = {}
+        self._open: dict[int, _Window] = {}
+        self._put_off: dict[int, dict[str, tuple[int, float]]] = {}
         self._answered: dict[int, tuple[float, int]] = {}
         self._edges: set[str] = set()
 
@@ -48,8 +53,9 @@ class RepairDesk:
             symbols -= answer
         if symbols <= 0:
             return
-        _, counts = self._open.setdefault(toi, (now + self._window_s, {}))
-        counts[edge] = max(counts.get(edge, 0), symbols)
+        window = self._open.setdefault(toi, _Window(now + self._window_s))
+        window.asked_at = now
+        window.counts[edge] = max(window.counts.get(edge, 0), symbols)
 
     def take(
         self, now: float, source_symbols: Callable[[int], int], is_idle: Callable[[], bool]
@@ -57,19 +63,15 @@ class RepairDesk:
         """The TOI and symbol count of a window that has closed and is to be answered; the longest closed
         first, and last, when the sender `is_idle`, what was put off. `source_symbols` tells an object's size.
         """
-        while True:
-            due = min(((closes_at, toi) for toi, (closes_at, _) in self._open.items()), default=None)
-            if due is None or due[0] > now:
+        while self._open:
+            closes_at, toi = min((self._closes_at(window), toi) for toi, window in self._open.items())
+            if closes_at > now:
                 break
-            toi = due[1]
-            _, counts = self._open.pop(toi)
-            symbols = self._worth_answering(toi, counts.values(), source_symbols(toi))
+            counts = self._open.pop(toi).counts
+            symbols = self._worth_answering(toi, counts, source_symbols(toi), now)
             if symbols:
                 return toi, symbols
-        if not self._put_off or not is_idle():
-            return None
-        toi = min(self._put_off)
-        return toi, self._put_off.pop(toi)
+        return self._wanted_by_some(now) if is_idle() else None
 
     def forget(self, tois: Iterable[int]) -> None:
         """These objects are not sent any more."""
@@ -90,18 +92,41 @@ class RepairDesk:
 
     def next_deadline(self) -> float | None:
         """When the next window closes; at once when only what was put off is left."""
-        if self._put_off:
+        if any(len(wanted) > 1 for wanted in self._put_off.values()):
             return -math.inf
-        return min((closes_at for closes_at, _ in self._open.values()), default=None)
+        return min(map(self._closes_at, self._open.values()), default=None)
 
-    def _worth_answering(self, toi: int, counts: Collection[int], source_symbols: int) -> int:
+    def _closes_at(self, window: _Window) -> float:
+        return min(window.ends_at, window.asked_at + self._quiet_s)
+
+    def _worth_answering(self, toi: int, counts: Mapping[str, int], source_symbols: int, now: float) -> int:
         plausible = max(_FEW_SYMBOLS, math.ceil(LARGEST_PLAUSIBLE_LOSS * source_symbols))
-        absent = sum(count > plausible for count in counts)
-        if 2 * absent >= len(self._edges):
-            return max(counts)
+        absent = {edge: (count, now) for edge, count in counts.items() if count > plausible}
+        if 2 * len(absent) >= len(self._edges):
+            return max(counts.values())
         if absent:
-            self._put_off[toi] = max(counts)
-        return max((count for count in counts if count <= plausible), default=0)
+            self._put_off.setdefault(toi, {}).update(absent)
+        return max((count for count in counts.values() if count <= plausible), default=0)
+
+    def _wanted_by_some(self, now: float) -> tuple[int, int] | None:
+        """Of what was put off the first that two edges have asked for, by now perhaps in vain."""
+        for toi, wanted in sorted(self._put_off.items()):
+            still = {edge: ask for edge, ask in wanted.items() if now - ask[1] < PUT_OFF_S}
+            if len(still) > 1:
+                del self._put_off[toi]
+                return toi, max(count for count, _ in still.values())
+            if still:
+                self._put_off[toi] = still
+            else:
+                del self._put_off[toi]
+        return None
+
+
+@dataclass(slots=True)
+class _Window:
+    ends_at: float
+    asked_at: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class LossEstimate:

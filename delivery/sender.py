@@ -193,9 +193,9 @@ class Sender:
     def poll(self, now: float) -> list[bytes]:
         """The datagrams that may go out now."""
         self._now = now
-        datagrams = self._paced(self._pacer, self._next_datagram)
+        datagrams = self._paced(self._next_datagram, self._pacer)
         if self._carousel_pacer is not None and self.idle and self._last_fdt is None:
-            datagrams += self._paced(self._carousel_pacer, self._next_of_carousel)
+            datagrams += self._paced(self._next_of_carousel, self._pacer, self._carousel_pacer)
         self.counters.datagrams += len(datagrams)
         return datagrams
 
@@ -207,7 +207,7 @@ class Sender:
         if closes_at is not None:
             return max(closes_at, self._pacer.ready_at(closes_at))
         if self._carousel_pacer is not None and self._objects:
-            return self._carousel_pacer.ready_at(self._now)
+            return max(self._carousel_pacer.ready_at(self._now), self._pacer.ready_at(self._now))
         return None
 
     def _describe(self, outgoing: Outgoing, header_bytes: int) -> FdtFile:
@@ -225,15 +225,17 @@ class Sender:
     def _source_symbols(self, toi: int) -> int:
         return self._objects[toi].oti.source_symbols if toi in self._objects else 1
 
-    def _paced(self, pacer: Pacer, following: Callable[[], bytes | None]) -> list[bytes]:
-        """As many datagrams as the rate allows now."""
-        pacer.refill(self._now)
+    def _paced(self, following: Callable[[], bytes | None], *pacers: Pacer) -> list[bytes]:
+        """As many datagrams as all of these rates allow now."""
+        for pacer in pacers:
+            pacer.refill(self._now)
         datagrams: list[bytes] = []
-        while pacer.may_send:
+        while all(pacer.may_send for pacer in pacers):
             datagram = following()
             if datagram is None:
                 break
-            pacer.spend(len(datagram))
+            for pacer in pacers:
+                pacer.spend(len(datagram))
             self.counters.wire_bytes += frame_bytes(len(datagram))
             datagrams.append(datagram)
         return datagrams
@@ -317,11 +319,11 @@ class Sender:
     def _answer(self, toi: int, missing: int) -> Iterator[bytes]:
         started_at = self._now
         self._desk.answering(toi, missing)
-        self.counters.repair_rounds += 1
         if toi == FDT_TOI:
             for announcement in self._announcements:
                 yield self._fdt(announcement)
         elif toi in self._objects:
+            self.counters.repair_rounds += 1
             entry = self._objects[toi]
             count = self._loss.symbols_to_send(missing, entry.oti.source_symbols, entry.sent)
             self._desk.answering(toi, count)

@@ -26,11 +26,15 @@ _RANGE = re.compile(rb"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is served: a signed manifest, the sizes of blobs in bytes, and their content."""
+    """What is served: a signed manifest, the sizes of blobs in bytes, and their content.
+
+    The blobs of the offer `before` are served too: an edge may have read its manifest a moment ago.
+    """
 
     signed: bytes
     sizes: Mapping[str, int]
     read: ReadBlob
+    before: Offer | None = None
 
 
 class SessionApp:
@@ -118,6 +122,8 @@ async def read_body(receive: Receive, most_bytes: int) -> bytes | None:
 
 async def _send_blob(offer: Offer, sha256: str, method: str, headers: dict[bytes, bytes], send: Send) -> int:
     """Answer a request for a blob; how many bytes of it were sent."""
+    if offer.before is not None and sha256 not in offer.sizes:
+        offer = offer.before
     size = offer.sizes.get(sha256)
     if size is None:
         await answer(send, method, 404, "the current manifest lists no such blob")

@@ -51,7 +51,17 @@ class Slot:
         if oti != self.oti:
             self.oti = oti
             self.decoder = Decoder(oti)
-            self.threshold = self.decoder.needed
+            if self.symbols:
+                fits = 4 + oti.symbol_size
+                self.symbols = {key: packet for key, packet in self.symbols.items() if len(packet) <= fits}
+            self.look_later()
+
+    def look_later(self) -> None:
+        """Decoding is due when the symbols suffice, a look at the budget after some more of them."""
+        held = len(self.symbols or ())
+        self.threshold = held + UNKNOWN_STEP
+        if self.decoder is not None and held < self.decoder.needed:
+            self.threshold = min(self.threshold, self.decoder.needed)
 
     def restart(self) -> None:
         """Forget all symbols: some of them were not the sender's."""
@@ -61,7 +71,7 @@ class Slot:
         self.reported_at = None
         if self.oti is not None:
             self.decoder = Decoder(self.oti)
-            self.threshold = self.decoder.needed
+        self.look_later()
 
     def close(self) -> None:
         """The object is complete or unwanted."""

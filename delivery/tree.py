@@ -101,8 +101,8 @@ def _problem(entry: os.DirEntry[str], path: str, root: str, above: tuple[str, ..
         path.encode()
     except UnicodeEncodeError:
         return "has a name that is not UTF-8"
-    target = os.path.realpath(entry.path)
     if entry.is_symlink():
+        target = os.path.realpath(entry.path)
         if not os.path.exists(target):
             return "is a link that leads nowhere"
         if os.path.commonpath((root, target)) != root:

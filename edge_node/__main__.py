@@ -107,18 +107,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="leave a channel after so long without a request (default %(default)s)",
     )
+    group.add_argument(
+        "--unicast-sessions",
+        action="store_true",
+        help="join no channel and no local content: fetch it when asked, as a cache does",
+    )
     group.add_argument("--region", default="", metavar="NAME", help="the region this edge lies in")
     local = serve.add_argument_group("local content: what users upload with PUT /local/NAME")
     local.add_argument(
         "--local-group",
         metavar="ADDRESS",
         help="where it goes when another edge asks; without: no uploads",
-    )
-    local.add_argument(
-        "--local-rate-mbps", type=_seconds, default=20.0, metavar="R", help="(default %(default)s)"
-    )
-    local.add_argument(
-        "--mtu-bytes", type=_positive, default=1500, metavar="N", help="of its packets (default %(default)s)"
     )
     local.add_argument(
         "--upload-bytes",
@@ -128,11 +127,25 @@ def _parser() -> argparse.ArgumentParser:
         help="the most one upload may have (default %(default)s)",
     )
     local.add_argument(
+        "--upload-burst-bytes",
+        type=_positive,
+        default=32 << 20,
+        metavar="N",
+        help="what one user may upload at once, 256 KiB/s in the long run (default %(default)s)",
+    )
+    local.add_argument(
         "--local-bytes",
         type=_positive,
         default=256 << 20,
         metavar="N",
         help="the most all of them may have (default %(default)s)",
+    )
+    sending = serve.add_argument_group("what the edge itself sends: local content, and as head of its region")
+    sending.add_argument(
+        "--rate-mbps", type=_seconds, default=20.0, metavar="R", help="of whole frames (default %(default)s)"
+    )
+    sending.add_argument(
+        "--mtu-bytes", type=_positive, default=1500, metavar="N", help="of its packets (default %(default)s)"
     )
     output = serve.add_argument_group("output")
     output.add_argument("--report-file", type=Path, metavar="FILE", help="write events here, as JSON lines")

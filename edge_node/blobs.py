@@ -15,6 +15,8 @@ from edge_node.durable import fsync_directory, pwrite_all
 from edge_node.eviction import Candidates, Pins
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_LOST = frozenset({errno.EIO, errno.ENOENT, errno.EBADMSG, errno.EUCLEAN, errno.EISDIR, errno.ENOTDIR})
+"""What a disk says that has lost content."""
 _NAME_BYTES = 4096
 """What a new name in a folder may take on disk."""
 _HEX = frozenset(string.hexdigits.lower())
@@ -121,7 +123,7 @@ class BlobFiles:
             fsync_directory(folder)
         fsync_directory(self._root)
         self._used = sum(self._sizes.values())
-        self.pin(Pins())
+        self._candidates.repin(Pins(), self._sizes)
 
     @property
     def used_bytes(self) -> int:
@@ -245,14 +247,16 @@ class BlobFiles:
                 self.remove(sha256)
 
     def check(self, sha256: str) -> bool:
-        """Whether the blob is here and its bytes have its digest; one that is damaged is removed."""
+        """Whether the blob is here and its bytes have its digest; one that is damaged is removed. What
+        cannot be read for another reason than the disk (no descriptors, say) is not known to be damaged."""
         if sha256 not in self._sizes:
             return False
         try:
             if file_sha256(self.path(sha256)) == sha256:
                 return True
-        except OSError:
-            pass  # a disk that cannot read it has lost it
+        except OSError as error:
+            if error.errno not in _LOST:
+                return True
         self.remove(sha256)
         return False
 

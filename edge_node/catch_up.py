@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from delivery.manifest import ManifestError
 from delivery.signing import Verifier, open_manifest
@@ -70,9 +70,11 @@ async def fetch_manifest(url: str, writer: Writer, keys: Verifier, prefix: str =
     return True
 
 
-async def fetch_missing(url: str, writer: Writer, prefix: str = "") -> list[str]:
-    """Fetch every blob that the newest manifest of a site wants here and the store lacks; returns those that
-    are durable now.
+async def fetch_missing(
+    url: str, writer: Writer, prefix: str = "", chosen: Sequence[str] | None = None
+) -> list[str]:
+    """Fetch every blob that the newest manifest of a site wants here and the store lacks, or those `chosen`
+    among them; returns those that are durable now.
 
     Raises OriginError or StoreError for the first that failed, after the others were stored.
     """
@@ -83,7 +85,7 @@ async def fetch_missing(url: str, writer: Writer, prefix: str = "") -> list[str]
     problem: StoreError | OriginError | None = None
     stored: list[tuple[str, asyncio.Future[None]]] = []
     async with OriginConnection(url) as origin:
-        for sha256 in site.missing():
+        for sha256 in site.missing() if chosen is None else chosen:
             if writer.has(sha256):
                 continue
             try:

@@ -44,8 +44,12 @@ def serve(arguments: argparse.Namespace) -> int:
     if arguments.group is not None:
         group = Group(arguments.group, arguments.source, arguments.interface, arguments.flute_port)
     if arguments.local_group is not None:
-        limits = UploadLimits(item_bytes=arguments.upload_bytes, total_bytes=arguments.local_bytes)
-        local = LocalOptions(arguments.local_group, arguments.local_rate_mbps, arguments.mtu_bytes, limits)
+        limits = UploadLimits(
+            item_bytes=arguments.upload_bytes,
+            total_bytes=arguments.local_bytes,
+            burst_bytes=arguments.upload_burst_bytes,
+        )
+        local = LocalOptions(arguments.local_group, limits)
     if arguments.origin_url is not None:
         from edge_node.epoch_keys import EpochKeys
 
@@ -65,6 +69,10 @@ def serve(arguments: argparse.Namespace) -> int:
         local,
         keys,
         arguments.scrub_kbytes_per_s << 10,
+        arguments.region,
+        arguments.rate_mbps,
+        arguments.mtu_bytes,
+        arguments.unicast_sessions,
     )
     journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
     for warning in store.warnings:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
+
+_NUMBER = re.compile(r"\d+")
+_MOST_REASONS = 50
 
 
 class Journal:
@@ -32,6 +36,12 @@ class Journal:
         else:
             text = ", ".join(f"{name} {value}" for name, value in details.items())
             print(f"{self._edge}: {event}{': ' if text else ''}{text}", flush=True)
+
+    def reject(self, reason: str) -> None:
+        """Count something that was thrown away. Reasons that differ in numbers are one, and there are few:
+        whoever sends garbage must not decide how much is remembered of it."""
+        kind = _NUMBER.sub("N", reason)
+        self.rejected[kind if kind in self.rejected or len(self.rejected) < _MOST_REASONS else "others"] += 1
 
     def problem(self, text: str) -> None:
         """Record something that went wrong but does not end the edge."""

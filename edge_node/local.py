@@ -184,20 +184,16 @@ class LocalContent:
         self._files = dict(files)
 
     def _read(self, sha256: str, offset: int, length: int) -> bytes:
-        path = self._writer.store.path(sha256)
         if (
             self._pending is not None
             and self._pending.sha256 == sha256
             and not self._writer.store.has(sha256)
         ):
             assert isinstance(self._pending.content, Staging)
-            path = self._pending.content.path
-        try:
-            with open(path, "rb") as file:
+            with open(self._pending.content.path, "rb") as file:
                 file.seek(offset)
                 return file.read(length)
-        except OSError as error:
-            raise DeliveryError(f"local content {sha256} cannot be read: {error.strerror}") from None
+        return self._writer.store.read(sha256, offset, length)
 
     def _remember(self, numbers: Numbers) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from delivery.keys import KeyRing
@@ -18,10 +18,12 @@ from edge_node.upload_limits import UploadLimits
 
 if TYPE_CHECKING:
     from delivery.manifest import Manifest
+    from delivery.session_api import SessionApp
     from edge_node.epoch_keys import EpochKeys
     from edge_node.health import Heart
     from edge_node.local import LocalContent
     from edge_node.receiver import Reception, Surroundings
+    from edge_node.regions import RegionHead
     from edge_node.reports import Reporter
     from edge_node.subscriptions import Subscriptions
 
@@ -42,19 +44,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """Where local content goes when another edge wants it: to `group`, at `rate_mbps`, in packets of at most
-    `mtu_bytes`."""
+    """Where local content goes when another edge wants it, and how much of it there may be."""
 
     group: str
-    rate_mbps: float
-    mtu_bytes: int
     limits: UploadLimits = field(default_factory=UploadLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What `python -m edge_node serve` was asked to do. Ports are TCP, 0 picks a free one; `capacity` is the
-    number of requests at once that the edge is made for; `scrub_bytes_per_s` 0 scrubs nothing."""
+    number of requests at once that the edge is made for; `scrub_bytes_per_s` 0 scrubs nothing. What the edge
+    itself sends goes at `rate_mbps` in packets of at most `mtu_bytes`."""
 
     name: str
     address: str
@@ -70,6 +70,10 @@ class Options:
     local: LocalOptions | None = None
     keys: EpochKeys | None = None
     scrub_bytes_per_s: int = 0
+    region: str = ""
+    rate_mbps: float = 20.0
+    mtu_bytes: int = 1500
+    unicast_sessions: bool = False
 
     @property
     def site(self) -> Session:
@@ -123,7 +127,7 @@ class _Node:
         self._options, self._store, self._keys, self._journal = options, store, keys, journal
         self._reporter = reporter
         self._progress = Progress(store, journal, reporter)
-        self._writer = Writer(store, self._progress.settled)
+        self._writer = Writer(store, self._settled)
         self._load = Load(options.capacity)
         self._surroundings: Surroundings = Surroundings(
             options.name, self._writer, journal, options.seed, options.keys
@@ -142,13 +146,15 @@ class _Node:
             )
             supply = Supply(store, subscriptions, fetcher, options.own_prefix)
         self._fetcher, self._supply = fetcher, supply
-        receptions = (self._reception,) if self._reception else ()
+        self._region: Reception | RegionHead | None = None
+        self._region_version = 0
+        self._tasks: list[asyncio.Task[None]] = []
         self._status = Status(
             options.name,
             store,
             self._load,
             journal,
-            lambda: receptions,
+            self._receptions,
             self._subscriptions,
             fetcher,
             self._local,
@@ -168,7 +174,13 @@ class _Node:
         if options.sync_address is not None:
             listener = listen(options.sync_address, options.sync_port)
             local_app = self._local.publication.app if self._local else None
-            sync = SyncApp(self._writer, self._keys, self._status.to_json, self._status.metrics, local_app)
+            sync = SyncApp(
+                self._writer,
+                self._keys,
+                self._status.to_json,
+                self._status.metrics,
+                lambda: [app for app in (local_app, self._head_app()) if app is not None],
+            )
             servers.append((sync, listener, GATHER_S))
             addresses |= {"sync_address": options.sync_address, "sync_port": listener.getsockname()[1]}
         starting = len(servers)
@@ -196,13 +208,31 @@ class _Node:
         await self._writer.close()
 
     async def _begin(self) -> None:
-        self._progress.settled()
+        self._settled()
+        if self._options.scrub_bytes_per_s:
+            self._tasks.append(asyncio.create_task(self._scrub(self._options.scrub_bytes_per_s)))
         if self._local is not None:
             await self._local.start()
         if self._reception is not None:
             self._reception.start()
 
+    async def _scrub(self, rate_bytes_s: float) -> None:
+        """Mend what the disk has spoilt: what is found damaged is missing, and fetched like anything else."""
+        from edge_node.scrub import Scrubber, scrub
+
+        def damaged(sha256: str) -> None:
+            self._journal.write("damaged", blob=sha256)
+            for reception in self._receptions():
+                reception.mend()
+
+        await scrub(Scrubber(self._store), rate_bytes_s, damaged)
+
     async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._region is not None:
+            await self._region.close()
         if self._subscriptions is not None:
             await self._subscriptions.close()
         if self._reception is not None:
@@ -211,6 +241,66 @@ class _Node:
             await self._fetcher.close()
         if self._local is not None:
             await self._local.close()
+
+    def _receptions(self) -> list[Reception]:
+        """Those of the streams that are never left."""
+        from edge_node.receiver import Reception
+
+        found = (self._reception, self._region)
+        return [each for each in found if isinstance(each, Reception)]
+
+    def _head_app(self) -> SessionApp | None:
+        from edge_node.regions import RegionHead
+
+        return self._region.app if isinstance(self._region, RegionHead) else None
+
+    def _settled(self) -> None:
+        """Something has become durable: perhaps a new version, with news for the region."""
+        self._progress.settled()
+        manifest, signed = self._store.manifest, self._store.signed_manifest
+        if not self._options.region or manifest is None or signed is None:
+            return
+        from edge_node.regions import RegionHead
+
+        if self._region is None:
+            self._region = self._join_region(manifest)
+        if isinstance(self._region, RegionHead):
+            self._region.take_up(manifest, signed)
+        elif self._region is not None and manifest.version != self._region_version:
+            self._region_version = manifest.version
+            self._region.tell_machine()
+
+    def _join_region(self, manifest: Manifest) -> Reception | RegionHead | None:
+        from edge_node.multicast import join
+        from edge_node.receiver import Reception
+        from edge_node.regions import RegionHead, region_session
+        from edge_node.reports import Reporter
+
+        options, group, fetcher = self._options, self._options.group, self._fetcher
+        session = region_session(manifest, options.region)
+        if session is None or group is None or fetcher is None:
+            return None
+        if session.source == options.sync_address:
+            return RegionHead(
+                session,
+                group.interface,
+                self._store,
+                lambda entry: fetcher.fetch("", entry),
+                options.keys or {},
+                self._journal,
+                rate_mbps=options.rate_mbps,
+                mtu_bytes=options.mtu_bytes,
+            )
+        # What the head's stream does not bring comes from the origin, who has everything.
+        reception = Reception(
+            replace(session, url=options.origin_url or session.url),
+            lambda: join(session.group, session.source, group.interface, session.port),
+            self._keys,
+            self._surroundings,
+            Reporter(session.url, options.name, options.seed, self._journal),
+        )
+        reception.start()
+        return reception
 
     def _receive_site(self, group: Group) -> Reception:
         from edge_node.multicast import join
@@ -255,7 +345,13 @@ class _Node:
             )
 
         return Subscriptions(
-            options.name, self._store, self._journal, sessions, receive, idle_s=options.idle_s
+            options.name,
+            self._store,
+            self._journal,
+            sessions,
+            receive,
+            idle_s=options.idle_s,
+            by_unicast=options.unicast_sessions,
         )
 
     def _make_local(self) -> LocalContent | None:
@@ -279,8 +375,8 @@ class _Node:
             self._writer,
             own_key(self._store.root),
             self._journal,
-            rate_mbps=options.local.rate_mbps,
-            mtu_bytes=options.local.mtu_bytes,
+            rate_mbps=options.rate_mbps,
+            mtu_bytes=options.mtu_bytes,
             limits=options.local.limits,
         )
 

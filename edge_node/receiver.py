@@ -22,7 +22,7 @@ from delivery.events import (
     Rejected,
     RepairNeeded,
 )
-from delivery.manifest import Manifest
+from delivery.manifest import EVERYWHERE, REGION, Manifest
 from delivery.receiver import Receiver
 from delivery.sessions import Session
 from delivery.signing import Verifier
@@ -152,6 +152,10 @@ class Reception:
             self._machine.manifest_available(signed, self._loop.time())
             self._pump()
 
+    def mend(self) -> None:
+        """Something that was here is not any more: fetch it again."""
+        self._catch_up()
+
     async def close(self) -> None:
         """Leave the group and give up what is under way."""
         self._stop_listening()
@@ -164,6 +168,15 @@ class Reception:
 
     def _is_here(self, sha256: str) -> bool:
         return self._writer.has(sha256) or self._site.is_excused(sha256)
+
+    def _missing(self) -> list[str]:
+        """What this stream has yet to bring."""
+        manifest = self._site.manifest
+        if manifest is None:
+            return []
+        wanted = REGION + self.session.region if self.session.region else EVERYWHERE
+        own = {entry.sha256 for entry in manifest.files if entry.delivery == wanted}
+        return [sha256 for sha256 in self._site.missing() if sha256 in own]
 
     def _stop_listening(self) -> None:
         listener, self._listener, self._inbox = self._listener, None, None
@@ -182,12 +195,13 @@ class Reception:
             except (OriginError, StoreError) as error:
                 self._journal.write("no_catch_up", reason=str(error))
             else:
-                if self._site.missing():
+                self.tell_machine()
+                if self._missing():
                     before = self._symbols_heard
                     await asyncio.sleep(QUIET_S)
                     if self._symbols_heard == before:
                         self._catch_up()
-                        return
+                return
         self.tell_machine()
 
     def _readable(self) -> None:
@@ -247,13 +261,15 @@ class Reception:
             case KeyNeeded():
                 self._run("keys", self._fetch_keys)
             case Rejected(reason):
-                self._journal.rejected[reason] += 1
+                self._journal.reject(reason)
 
     def _told(self, manifest: Manifest | None) -> None:
         if manifest is not None:
             self._accepted(manifest)
 
     def _repair(self, version: int, missing: Mapping[int, int], of: Mapping[int, int]) -> None:
+        if "catch-up" in self._tasks or "start" in self._tasks:
+            return  # all of it is coming by unicast, or may have to
         self.tally.repair_requests += 1
         self.tally.symbols_asked_for += sum(missing.values())
         missing_by_toi = {str(toi): symbols for toi, symbols in missing.items()}
@@ -296,14 +312,16 @@ class Reception:
         """Fetch the newest manifest, then what is missing of it, ever more patiently until all is here."""
         waits = back_off_s(self._random, first_s=1.0, most_s=60.0)
         asked = False
-        while not asked or self._site.missing():
+        while not asked or self._missing():
             if problem:
                 await asyncio.sleep(next(waits))
             try:
                 if not asked:
                     await self.catch_manifest()
                     asked = True
-                fetched = await fetch_missing(self.session.url, self._writer, self.session.prefix)
+                fetched = await fetch_missing(
+                    self.session.url, self._writer, self.session.prefix, self._missing()
+                )
             except (OriginError, StoreError) as error:
                 if str(error) != problem:
                     problem = str(error)

@@ -11,8 +11,10 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from delivery.errors import DeliveryError
 from delivery.manifest import Manifest
 from delivery.signing import Verifier
 from edge_node.blobs import Aside, BlobFiles, StoreError
@@ -150,6 +152,15 @@ class Store:
         """The file that holds a blob `has` knows."""
         return self.blobs.path(sha256)
 
+    def read(self, sha256: str, offset: int, length: int) -> bytes:
+        """Part of a blob's content, for publications. Raises DeliveryError when it cannot be read."""
+        try:
+            with open(self.path(sha256), "rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        except OSError as error:
+            raise DeliveryError(f"{self.path(sha256)}: cannot read it: {error.strerror}") from None
+
     def touch(self, sha256: str) -> None:
         """Note that a blob was used just now: it is evicted after others."""
         self.blobs.touch(sha256)
@@ -255,10 +266,14 @@ def _take(root: Path) -> int:
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A process that was killed may have made the folders without making their names durable.
-        for folder in (root.parent, root):
-            fsync_directory(folder)
+        with suppress(PermissionError):  # a parent that others made, and that we cannot read
+            fsync_directory(root.parent)
+        fsync_directory(root)
         for leftover in (root / "tmp").iterdir():
-            leftover.unlink()
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
     except BlockingIOError:
         os.close(directory)
         raise StoreError(f"{root}: another process uses this store; end it first") from None

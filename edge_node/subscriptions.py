@@ -22,6 +22,8 @@ IDLE_S = 30.0
 LISTENING_S = 60.0
 """How long a source goes on sending for an edge that does not say again that it listens."""
 _SAY_AGAIN_S = LISTENING_S / 3
+LOOK_S = 1.0
+"""By unicast: how old what is known of a session may be, half the segment of a live channel."""
 
 
 @dataclass
@@ -31,12 +33,15 @@ class _Subscription:
     ready: asyncio.Task[None]
     asked_at: float
     told_at: float
+    looked_at: float
+    looking: asyncio.Task[None] | None = None
 
 
 class Subscriptions:
     """The sessions that are joined. `receive` makes the reception of one, not yet listening.
 
-    `sessions` tells all that exist.
+    `sessions` tells all that exist. With `by_unicast` nothing is joined: what is asked for is fetched from
+    the session's API, as a cache would.
     """
 
     def __init__(
@@ -48,11 +53,13 @@ class Subscriptions:
         receive: Callable[[Session], Reception],
         *,
         idle_s: float = IDLE_S,
+        by_unicast: bool = False,
     ) -> None:
         self.joined = 0
         self.left = 0
         self._edge, self._store, self._journal = edge, store, journal
         self._sessions, self._receive, self._idle_s = sessions, receive, idle_s
+        self._by_unicast = by_unicast
         self._loop = asyncio.get_running_loop()
         self._held: dict[str, _Subscription] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -74,13 +81,17 @@ class Subscriptions:
         return tuple(subscription.reception for subscription in self._held.values())
 
     async def ensure(self, session: Session) -> None:
-        """Return once the session is joined and its manifest is here. Raises OriginError, StoreError,
-        MulticastError."""
+        """Return once the session is joined and its manifest is here (by unicast: not older than `LOOK_S`).
+
+        Raises OriginError, StoreError, MulticastError.
+        """
         held = self._held.get(session.prefix)
         if held is None:
             held = self._subscribe(session)
         held.asked_at = self._loop.time()
         await asyncio.shield(held.ready)
+        if self._by_unicast:
+            await self._look(held)
 
     async def close(self) -> None:
         """Leave everything."""
@@ -96,21 +107,38 @@ class Subscriptions:
         reception = self._receive(session)
         now = self._loop.time()
         ready = self._loop.create_task(self._join(session, reception))
-        held = self._held[session.prefix] = _Subscription(session, reception, ready, now, now)
+        held = self._held[session.prefix] = _Subscription(session, reception, ready, now, now, now)
         ready.add_done_callback(lambda task: self._joined(session.prefix, task))
         if self._timer is None:
             self._timer = self._loop.call_later(self._idle_s / 4, self._review)
         return held
 
     async def _join(self, session: Session, reception: Reception) -> None:
-        reception.listen()
-        await self._tell(session, listening=True)
+        if not self._by_unicast:
+            reception.listen()
+            await self._tell(session, listening=True)
         await reception.catch_manifest()
         if self._store.site(session.prefix).manifest is None:
             raise OriginError(f"nothing has been published in {session.prefix} yet")
-        reception.tell_machine()
+        if not self._by_unicast:
+            reception.tell_machine()
         self.joined += 1
         self._journal.write("joined", session=session.name)
+
+    async def _look(self, held: _Subscription) -> None:
+        """Ask for the newest manifest, once for all who wait, unless that was done just now."""
+        if held.looking is None and self._loop.time() - held.looked_at >= LOOK_S:
+            held.looking = self._loop.create_task(self._refresh(held))
+        if held.looking is not None:
+            await asyncio.shield(held.looking)
+
+    async def _refresh(self, held: _Subscription) -> None:
+        try:
+            if await held.reception.catch_manifest():
+                await self._loop.run_in_executor(None, self._store.settle)
+            held.looked_at = self._loop.time()
+        finally:
+            held.looking = None
 
     def _joined(self, prefix: str, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is not None:
@@ -124,7 +152,7 @@ class Subscriptions:
         for prefix, held in list(self._held.items()):
             if held.ready.done() and (now - held.asked_at >= self._idle_s or prefix not in known):
                 self._spawn(self._leave(prefix))
-            elif now - held.told_at >= _SAY_AGAIN_S:
+            elif not self._by_unicast and now - held.told_at >= _SAY_AGAIN_S:
                 held.told_at = now
                 self._spawn(self._remind(held.session))
         if self._held:
@@ -136,10 +164,12 @@ class Subscriptions:
             return
         await held.reception.close()
         held.ready.cancel()
+        if held.looking is not None:
+            held.looking.cancel()
         await self._loop.run_in_executor(None, self._store.drop_site, prefix)
         self.left += 1
         self._journal.write("left", session=held.session.name)
-        if tell:
+        if tell and not self._by_unicast:
             await self._remind(held.session, listening=False)
 
     async def _remind(self, session: Session, *, listening: bool = True) -> None:

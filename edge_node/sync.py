@@ -4,13 +4,14 @@ PUT /manifest        signed bytes; 204, 400 (does not verify), 409 (not newer)
 PUT /blobs/SHA256    201, 204 (was here), 400 (another digest), 404 (in no manifest), 413, 507 (store full)
 GET /status          {"edge", "version", "complete", "files", "bytes", …}, see `edge_node.status`
 GET /metrics         the same for Prometheus
-…   /local/EDGE/…    the session API of the edge's local content (`delivery.session_api`)
+…   /local/EDGE/…    the session API (`delivery.session_api`) of the edge's local content; /region/NAME/… of
+                     the region whose head it is
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from delivery.asgi import Receive, Scope, Send
@@ -38,17 +39,19 @@ class SyncApp:
         keys: Verifier,
         status: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], bytes],
-        local: SessionApp | None = None,
+        sessions: Callable[[], Iterable[SessionApp]] = tuple,
     ) -> None:
-        self._writer, self._key, self._local = writer, keys, local
+        """`sessions` gives the APIs of what the edge itself sends."""
+        self._writer, self._key, self._sessions = writer, keys, sessions
         self._status, self._metrics = status, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI)."""
         method, path = scope["method"], scope["path"]
-        if self._local is not None and path.startswith(f"{self._local.base}/"):
-            await self._local(scope, receive, send)
-            return
+        for session in self._sessions():
+            if path.startswith(f"{session.base}/"):
+                await session(scope, receive, send)
+                return
         kind = _TEXT
         try:
             if path == "/status" and method in ("GET", "HEAD"):

@@ -52,7 +52,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 @app.command()
 def run(
     experiment: Annotated[str, typer.Argument(help="One of: " + ", ".join(EXPERIMENTS) + ".")],
-    topology: TopologyOption = "metro",
+    topology: Annotated[
+        str,
+        typer.Option("--topology", "-t", help="Catalogue name or a YAML file (default: the experiment's)."),
+    ] = "",
     seed: SeedOption = 1,
     site: Annotated[
         Path | None,
@@ -68,6 +71,7 @@ def run(
         typer.Option(min=0, max=50, help="Loss on every link, percent."),
     ] = None,
     rate_mbps: Annotated[float, typer.Option(min=1, help="Rate of the multicast stream.")] = 100.0,
+    full: Annotated[bool, typer.Option("--full", help="The whole sweep, however long it takes.")] = False,
     results: Annotated[Path, typer.Option(readable=False, help="Where results go.")] = Path("results"),
     as_json: JsonOption = False,
 ) -> None:
@@ -79,10 +83,10 @@ def run(
     if experiment not in EXPERIMENTS:
         raise UsageError(f"no experiment {experiment!r}; choose one of {', '.join(EXPERIMENTS)}")
     module = experiment_module(experiment)
-    for word, given in (("site", site), ("kill", kill), ("loss", loss)):
+    for word, given in (("site", site), ("kill", kill), ("loss", loss), ("full", full)):
         if given and word not in module.TAKES:
             raise UsageError(f"--{word} means nothing to {experiment}; leave it out")
-    network = load(topology)
+    network = load(topology) if topology else getattr(module, "NETWORK", None) or load("metro")
     kind = choose_lab(lab)
     options = Options(
         network,
@@ -91,6 +95,7 @@ def run(
         kill=choose_edges(network, kill or [], "--kill"),
         loss_percent=loss,
         rate_mbps=rate_mbps,
+        full=full,
     )
     with ExitStack() as stack:
         with _preparation(quiet=as_json) as sink:

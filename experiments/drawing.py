@@ -29,6 +29,7 @@ _LAYERS = ((Role.CORE, "core"), (Role.DISTRIBUTION, "distribution"), (Role.ACCES
 _LIGHTEST = 0.25  # where on the colour map a load of nearly nothing lies
 
 _NEXT_TO_NOTHING = 0.003
+_MANY_IN_A_ROW = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _nodes(axes: Any, topology: Topology, points: Mapping[str, Point], labels: b
         if labels or node.role is Role.ORIGIN:
             below = node.role in (Role.USER, Role.EDGE)
             axes.annotate(
-                _short(node.name, node.role),
+                _short(node.name, node.role, len(topology.of_role(node.role))),
                 (x, y),
                 xytext=(0, -9 if below else 8),
                 textcoords="offset points",
@@ -162,9 +163,11 @@ def _nodes(axes: Any, topology: Topology, points: Mapping[str, Point], labels: b
             )
 
 
-def _short(name: str, role: Role) -> str:
-    """Users stand close together: their number is enough, the row says what they are."""
-    return name.removeprefix("user") if role is Role.USER and name != "user" else name
+def _short(name: str, role: Role, count: int) -> str:
+    """Users stand close together, and others where there are many: their number is enough, the row says what
+    they are."""
+    is_crowded = role is Role.USER or count > _MANY_IN_A_ROW
+    return name.removeprefix(str(role)) or name if is_crowded else name
 
 
 def _finish(axes: Any, points: Mapping[str, Point]) -> None:

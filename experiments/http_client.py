@@ -28,6 +28,7 @@ SLOW_TIMEOUT_S = 120.0
 """For a client that reads slowly or not at all."""
 _CHUNK_BYTES = 16 << 10
 _HEAD_BYTES = 64 << 10
+_CONTINUE = 100
 _PACED_BUFFER_BYTES = 64 << 10
 _HELD_BUFFER_BYTES = 4 << 10
 """A client that does not read leaves as much as it can with the server."""
@@ -59,6 +60,7 @@ class Answer:
     status: int = 0
     edge: str = ""
     error: str = ""
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Head:
     status: int
     length: int
     edge: str
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,12 @@ def parse_head(head: bytes) -> Head:
     pairs = (line.partition(":") for line in lines[1:])
     fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
     words = lines[0].split()
+    if words[1:2] == [str(_CONTINUE)]:
+        return Head(_CONTINUE, 0, "")
     if len(words) < 2 or not words[1].isdigit() or not fields.get("content-length", "").isdigit():
         raise ShortAnswerError
-    return Head(int(words[1]), int(fields["content-length"]), fields.get("nearcast-edge", ""))
+    names = (fields.get("nearcast-edge", ""), fields.get("location", ""))
+    return Head(int(words[1]), int(fields["content-length"]), *names)
 
 
 def reason(error: BaseException) -> str:
@@ -102,8 +108,14 @@ def reason(error: BaseException) -> str:
     return _REASONS.get(getattr(error, "errno", 0) or 0, type(error).__name__)
 
 
-async def fetch(get: Get, namespace: NetworkNamespace, server: Server, zero_s: float) -> Answer:
-    """Make one request at its time. Errors end up in the answer."""
+async def fetch(
+    get: Get,
+    namespace: NetworkNamespace,
+    server: Server,
+    zero_s: float,
+    content: bytearray | None = None,
+) -> Answer:
+    """Make one request at its time. Errors end up in the answer, what was got in `content`."""
     await asyncio.sleep(max(0.0, zero_s + get.at_s - time.monotonic()))
     answer = Answer(started_s=time.monotonic())
     with namespace.entered():
@@ -115,39 +127,85 @@ async def fetch(get: Get, namespace: NetworkNamespace, server: Server, zero_s: f
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         try:
             async with asyncio.timeout(SLOW_TIMEOUT_S if is_slow else TIMEOUT_S):
-                await _exchange(get, connection, server, answer)
+                await _exchange(get, connection, server, answer, content)
         except (OSError, ShortAnswerError) as error:
             answer.error = reason(error)
     answer.total_s = time.monotonic() - answer.started_s
     return answer
 
 
-async def _exchange(get: Get, connection: socket.socket, server: Server, answer: Answer) -> None:
+async def _exchange(
+    get: Get, connection: socket.socket, server: Server, answer: Answer, content: bytearray | None
+) -> None:
     loop = asyncio.get_running_loop()
     await loop.sock_connect(connection, (server.address, server.port))
     answer.connect_s = time.monotonic() - answer.started_s
     answer.source = connection.getsockname()[0]
     request = f"GET {get.path} HTTP/1.1\r\nHost: {server.name}\r\nConnection: close\r\n\r\n"
     await loop.sock_sendall(connection, request.encode())
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += await _receive(loop, connection)
-        answer.ttfb_s = answer.ttfb_s or time.monotonic() - answer.started_s
-        if len(data) > _HEAD_BYTES:
-            raise ShortAnswerError
-    head_bytes, _, body = data.partition(b"\r\n\r\n")
-    head = parse_head(head_bytes)
-    answer.status, answer.edge, answer.bytes = head.status, head.edge, len(body)
+    head, body = await _receive_head(loop, connection, answer)
+    answer.bytes = len(body)
     if get.hold_s is not None:
         await asyncio.sleep(get.hold_s)
         answer.error = "held"
         return
     began_s = time.monotonic()
+    if content is not None:
+        content += body
     while answer.bytes < head.length:
-        answer.bytes += len(await _receive(loop, connection))
+        data = await _receive(loop, connection)
+        answer.bytes += len(data)
+        if content is not None:
+            content += data
         if get.rate_mbps is not None:
             due_s = began_s + answer.bytes * 8e-6 / get.rate_mbps
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+
+
+async def upload(namespace: NetworkNamespace, server: Server, path: str, content: bytes) -> Answer:
+    """PUT `content`; the answer counts the bytes that were sent.
+
+    As curl does with large content, it is not sent before the server has said that it wants it.
+    """
+    loop = asyncio.get_running_loop()
+    answer = Answer(started_s=time.monotonic())
+    request = f"PUT {path} HTTP/1.1\r\nHost: {server.name}\r\nContent-Length: {len(content)}\r\n"
+    with namespace.entered():
+        connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with connection:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await loop.sock_connect(connection, (server.address, server.port))
+                answer.connect_s = time.monotonic() - answer.started_s
+                answer.source = connection.getsockname()[0]
+                fields = "Expect: 100-continue\r\nConnection: close\r\n\r\n"
+                await loop.sock_sendall(connection, (request + fields).encode())
+                head, rest = await _receive_head(loop, connection, answer)
+                if head.status == _CONTINUE:
+                    await loop.sock_sendall(connection, content)
+                    answer.bytes = len(content)
+                    head, rest = await _receive_head(loop, connection, answer, rest)
+                while len(rest) < head.length:
+                    rest += await _receive(loop, connection)
+        except (OSError, ShortAnswerError) as error:
+            answer.error = reason(error)
+    answer.total_s = time.monotonic() - answer.started_s
+    return answer
+
+
+async def _receive_head(
+    loop: asyncio.AbstractEventLoop, connection: socket.socket, answer: Answer, data: bytes = b""
+) -> tuple[Head, bytes]:
+    """The next head, noted in the answer, and what came after it."""
+    while b"\r\n\r\n" not in data:
+        data += await _receive(loop, connection)
+        answer.ttfb_s = answer.ttfb_s or time.monotonic() - answer.started_s
+        if len(data) > _HEAD_BYTES:
+            raise ShortAnswerError
+    head_bytes, _, rest = data.partition(b"\r\n\r\n")
+    head = parse_head(head_bytes)
+    answer.status, answer.edge, answer.location = head.status, head.edge, head.location
+    return head, rest
 
 
 async def _receive(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:

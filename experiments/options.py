@@ -15,7 +15,8 @@ from topologies.spec import Topology
 class Options:
     """`site` is the directory to publish; `workload` what each user fetches; `off` edges switched off;
     `kill` edges killed in the middle of the publication; `loss_percent` loss on every link (None: as the
-    topology says); `rate_mbps` the rate of the multicast stream."""
+    topology says); `rate_mbps` the rate of the multicast stream; `full` the whole of a sweep,
+    however long it takes."""
 
     topology: Topology
     seed: int
@@ -25,6 +26,7 @@ class Options:
     kill: tuple[str, ...] = ()
     loss_percent: float | None = None
     rate_mbps: float = 100.0
+    full: bool = False
 
     @property
     def network(self) -> Topology:

@@ -8,45 +8,22 @@ from typing import Any
 
 from experiments.attack_plots import attack_outcomes, others_meanwhile
 from experiments.charts import answers, completions, distributions, round_trips, throughput
-from experiments.drawing import LoadScale, draw_loads, draw_topology, link_load, load_bar
+from experiments.drawing import LoadScale, draw_loads, link_load, load_bar
 from experiments.figure import Figure, Painter, Scenarios
 from experiments.loads import backbone, content_bytes, phase_loads
+from experiments.stream_plots import channel_bytes, channel_loads, local_loads, local_times, zap_times
 from experiments.style import FULL_WIDTH_IN, NAMES, SYNC_NAMES, save, scenario_name, styled
+from experiments.sync_plots import (
+    lab_topology,
+    sync_by_content,
+    sync_by_edges,
+    sync_by_loss,
+    sync_times_by_edges,
+    tunnel_costs,
+)
+from experiments.topology_plot import topology_picture
 from experiments.window_plots import group_arrivals, probe_windows, requests_by_address, requests_by_edge
-from topologies.spec import Link, Topology
-
-
-def topology_picture(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
-    """The network as it was asked for."""
-    figure, axes = pyplot.subplots(figsize=(FULL_WIDTH_IN, 4.6))
-    draw_topology(axes, topology)
-    save(figure, folder, "topology")
-    pyplot.close(figure)
-    hosts, switches = len(topology.hosts), len(topology.switches)
-    return Figure(
-        "topology",
-        f"The network {topology.name}",
-        f"{switches} switches (each an IPv6 router hop), {hosts} hosts, {len(topology.links)} links. Squares"
-        " are switches, green circles edges, small circles users, the diamond is the origin. One-way"
-        f" delay and rate of the links: {_layers(topology)}.",
-    )
-
-
-def _layers(topology: Topology) -> str:
-    """Delay and rate of the links of each layer, in words."""
-    layers: dict[str, list[Link]] = {}
-    for link in topology.links:
-        layers.setdefault(topology.link_layer(link), []).append(link)
-    return "; ".join(
-        f"{layer} {_span([link.delay_ms for link in links])} ms,"
-        f" {_span([link.rate_mbps for link in links])} Mbit/s"
-        for layer, links in layers.items()
-    )
-
-
-def _span(values: list[float]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,g}" if low == high else f"{low:,g} to {high:,g}"
+from topologies.spec import Topology
 
 
 def request_loads(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path) -> Figure | None:
@@ -231,6 +208,10 @@ PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "scope": (group_arrivals, requests_by_edge, topology_picture),
     "privacy": (requests_by_address, topology_picture),
     "attacks": (attack_outcomes, others_meanwhile, topology_picture),
+    "channels": (channel_loads, channel_bytes, zap_times, topology_picture),
+    "locality": (local_loads, local_times, topology_picture),
+    "sync": (sync_by_edges, sync_times_by_edges, sync_by_loss, sync_by_content, lab_topology),
+    "vpn": (tunnel_costs, lab_topology),
 }
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from experiments.attack.records import AttackRow, AttackState
 from experiments.csv_records import RecordError as RecordError
 from experiments.csv_records import read_records
+from experiments.stream_records import Branch, StreamBytes, StreamPhase, Viewing
+from experiments.sync_records import SyncCell, TunnelCount
 from topologies.spec import Topology, from_json
 
 
@@ -251,9 +253,15 @@ class ScenarioRecords:
     pings: tuple[Ping, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     arps: tuple[ArpCount, ...] = ()
+    cells: tuple[SyncCell, ...] = ()
+    tunnels: tuple[TunnelCount, ...] = ()
     attacks: tuple[AttackRow, ...] = ()
     attack_states: tuple[AttackState, ...] = ()
     attack_captures: tuple[CaptureCount, ...] = ()
+    streams: tuple[StreamBytes, ...] = ()
+    phases: tuple[StreamPhase, ...] = ()
+    branches: tuple[Branch, ...] = ()
+    viewings: tuple[Viewing, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """scenario.json; below `lab` what the lab said of itself (job-result.json); `failed` if it did."""
 
@@ -301,9 +309,15 @@ def load_scenario(folder: Path, topology: Topology) -> ScenarioRecords:
         pings=read_records(folder / "pings.csv", Ping),
         deliveries=read_records(folder / "groups.csv", Delivery),
         arps=read_records(folder / "arps.csv", ArpCount),
+        cells=read_records(folder / "cells.csv", SyncCell),
+        tunnels=read_records(folder / "tunnels.csv", TunnelCount),
         attacks=read_records(folder / "attacks.csv", AttackRow),
         attack_states=read_records(folder / "attack-state.csv", AttackState),
         attack_captures=read_records(folder / "attack-captures.csv", CaptureCount),
+        streams=read_records(folder / "streams.csv", StreamBytes, {"source": "from", "target": "to"}),
+        phases=read_records(folder / "phases.csv", StreamPhase),
+        branches=read_records(folder / "branches.csv", Branch),
+        viewings=read_records(folder / "viewing.csv", Viewing),
         facts=facts,
     )
 

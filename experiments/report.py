@@ -34,6 +34,12 @@ QUESTIONS = {
     "neighbours": "Whom does neighbour discovery wake, and what does a sweep of a /64 do to others?",
     "scope": "Does multicast stay within its zone, and content and users where policy puts them?",
     "attacks": "What comes of a user who tries everything: does anything leak, does anyone notice?",
+    "channels": "What does a live channel cost while nobody, one edge or several watch it, and how soon"
+    " does a viewer see it?",
+    "locality": "Where does what users upload go, how soon can others read it, and does regional content stay"
+    " in its region?",
+    "sync": "What does the origin send to keep all edges in sync, and how soon does the last one have it?",
+    "vpn": "What does one more edge cost an origin that multicasts, and one with a tunnel to each edge?",
     "privacy": "Do temporary addresses work through requests, downloads and changes of address?",
 }
 

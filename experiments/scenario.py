@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from experiments.faults import Fault, faults_from_json, faults_to_json
+from experiments.offering import Offering, offering_from_json, offering_to_json
 from experiments.windows import Window, window_from_json, window_to_json
 from topologies.spec import Topology, from_json, to_json
 
@@ -64,6 +65,7 @@ class Scenario:
     `long.bin` of that size to the site; `capture_hosts` captures multicast at every host, not only at users.
     `record_tables` writes down every change of the switches' tables, from before the controller starts.
     `controller_python` is the interpreter of the controller where it is not this one: ryu, not os-ken.
+    With an `offering` the origin stays after the publication, for channels and for what users upload.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Scenario:
     record_tables: bool = False
     temporary: TemporaryAddresses | None = None
     controller_python: str | None = None
+    offering: Offering | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, see `scenario_from_json`."""
@@ -97,6 +100,7 @@ class Scenario:
             "acts": [{"kind": act.kind, "arguments": dict(act.arguments)} for act in self.acts],
             "temporary": None if self.temporary is None else asdict(self.temporary),
             "workload": dict(self.workload),
+            "offering": offering_to_json(self.offering),
         }
 
 
@@ -113,5 +117,6 @@ def scenario_from_json(data: Mapping[str, Any]) -> Scenario:
             "windows": tuple(window_from_json(window) for window in data["windows"]),
             "acts": tuple(Act(**act) for act in data["acts"]),
             "temporary": data["temporary"] and TemporaryAddresses(**data["temporary"]),
+            "offering": offering_from_json(data["offering"]),
         }
     )

@@ -31,17 +31,7 @@ def scenarios(options: Options) -> list[Scenario]:
     user = topology.of_role(Role.USER)[0]
     everyone = (*edges, *topology.of_role(Role.USER))
     groups = {"groups": (*SOURCE_SPECIFIC, *ANY_SOURCE), "senders": (origin, edges[0]), "receivers": everyone}
-    content = {
-        "senders": (edges[0],),
-        "receivers": edges,
-        "packets": CONTENT_PACKETS,
-        "payload_bytes": CONTENT_PACKET_BYTES,
-    }
-    acts = (
-        Act("groups", {**groups, "packets": PACKETS}),
-        Act("groups", {**content, "groups": (REGIONAL,), "phase": "regional"}),
-        Act("groups", {**content, "groups": (SITE_WIDE,), "phase": "site-wide"}),
-    )
+    acts = (Act("groups", {**groups, "packets": PACKETS}), *regional_acts(edges))
     window = Window(
         "bind",
         LENGTH_S,
@@ -51,6 +41,20 @@ def scenarios(options: Options) -> list[Scenario]:
         ),
     )
     return [replace(edge_scenario(options), workload={}, kill=(), acts=acts, windows=(window,))]
+
+
+def regional_acts(edges: tuple[str, ...]) -> tuple[Act, ...]:
+    """The first edge sends content to its region, then the same to all edges."""
+    content = {
+        "senders": (edges[0],),
+        "receivers": edges,
+        "packets": CONTENT_PACKETS,
+        "payload_bytes": CONTENT_PACKET_BYTES,
+    }
+    return (
+        Act("groups", {**content, "groups": (REGIONAL,), "phase": "regional"}),
+        Act("groups", {**content, "groups": (SITE_WIDE,), "phase": "site-wide"}),
+    )
 
 
 def furthest(topology: Topology, user: str, edges: tuple[str, ...]) -> str:

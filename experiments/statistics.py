@@ -43,3 +43,17 @@ def cumulative(values: Sequence[float]) -> list[tuple[float, float]]:
 def significant(value: float, digits: int) -> float:
     """`value` rounded to that many significant digits."""
     return float(f"{value:.{digits}g}")
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """The slope of the line of least squares through points (x, y).
+
+    Raises ValueError when there are not two different x.
+    """
+    if len({x for x, _ in points}) < 2:
+        raise ValueError("a line needs two different x")
+    middle_x = sum(x for x, _ in points) / len(points)
+    middle_y = sum(y for _, y in points) / len(points)
+    return sum((x - middle_x) * (y - middle_y) for x, y in points) / sum(
+        (x - middle_x) ** 2 for x, _ in points
+    )

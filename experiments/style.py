@@ -10,7 +10,13 @@ from typing import Any
 INK = "#1b1f24"
 MUTED = "#6a737d"
 FAINT = "#d5dae0"
-SERIES = {"edge": "#0072b2", "central": "#d55e00", "push": "#cc79a7"}
+SERIES = {
+    "edge": "#0072b2",
+    "central": "#d55e00",
+    "push": "#cc79a7",
+    "unicast": "#cc79a7",
+    "always-on": "#009e73",
+}
 """Colour of a scenario in every picture."""
 DASHES = {"edge": "-", "central": "--", "push": ":"}
 OTHER_SERIES = ("#009e73", "#56b4e9", "#e69f00", "#f0e442")
@@ -24,6 +30,8 @@ NAMES = {
     "arp": "IPv4 segments",
     "stable": "stable addresses",
     "calm": "without attacks",
+    "unicast": "unicast stream",
+    "always-on": "always-on multicast",
 }
 SYNC_NAMES = {"edge": "multicast", "push": "unicast push"}
 """How a scenario is called where the picture is about keeping edges in sync."""

@@ -11,7 +11,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,7 @@ from controller.openflow.snapshot import Snapshot, read_snapshot
 from experiments import conntrack
 from experiments.control import Control
 from experiments.hosts import host_words
+from experiments.offering import edge_words, start_origin
 from experiments.scenario import DNS_TTL_S, RECORDING, Mode, Scenario
 from lab.bpf import INBOUND, MULTICAST
 from lab.captures import CaptureProcess, CaptureSet
@@ -73,6 +74,8 @@ class Testbed:
         self.control = Control(work / "controller.sock")
         self.controller: LabProcess | None = None
         self.edges: dict[str, LabProcess] = {}
+        self.further_words: dict[str, list[str]] = {}
+        """More options for single edges, for who needs them."""
         self._captures: CaptureProcess | None = None
         self._recorder: LabProcess | None = None
         self._control_namespace: NetworkNamespace | None = None
@@ -253,6 +256,9 @@ class Testbed:
         argv += ["--origin-url", f"http://[{origin}]:{ORIGIN_PORT}", "--public-key", str(self.public_key)]
         argv += ["--seed", str(self.scenario.seed * 1000 + self.active_edges.index(edge))]
         argv += ["--report-file", str(self.raw / f"{edge}.jsonl")]
+        number = self.topology.of_role(Role.EDGE).index(edge)
+        argv += edge_words(self.scenario.offering, number, self._stream_mtu_bytes())
+        argv += self.further_words.get(edge, [])
         self.edges[edge] = self.processes.start_module(
             edge, "edge_node.__main__", argv, self.net[edge].namespace
         )
@@ -275,8 +281,17 @@ class Testbed:
         """The central cloud: the edges' own HTTP server, with the whole site, at the origin."""
         self.net.hold_service_address(self.origin)
         argv = ["serve", "--name", self.origin, "--store", str(self.store(self.origin))]
-        argv += ["--site", str(self.site)]
         argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT)]
+        offering = self.scenario.offering
+        if offering is None:
+            argv += ["--site", str(self.site)]
+        else:
+            # For uploads it has to be an edge like the others, but nothing is published to it.
+            address = str(self.plan.hosts[self.origin].unicast)
+            argv += ["--public-key", str(self.public_key), "--sync-address", address]
+            argv += ["--group", str(self.plan.static_group), "--source", address]
+            argv += ["--interface", self.topology.ports[self.origin][0].interface]
+            argv += edge_words(offering, len(self.topology.of_role(Role.EDGE)), self._stream_mtu_bytes())
         self.edges[self.origin] = self.processes.start_module(
             "central", "edge_node.__main__", argv, self.net[self.origin].namespace
         )
@@ -318,23 +333,37 @@ class Testbed:
         for process in self.processes.processes:
             process.check_running()
 
-    def _publish(self) -> LabProcess:
-        """Start the publication of the site by the scenario's way of sync."""
-        argv = ["--key", str(self.key), "--state", str(self.work / "origin"), "--json"]
-        if self.scenario.mode is Mode.PUSH:
-            argv = ["push", str(self.site), *argv]
-            for edge in self.active_edges:
-                argv += ["--to", f"{edge}=[{self.plan.hosts[edge].unicast}]:{SYNC_PORT}"]
+    def start_publication(
+        self,
+        name: str,
+        site: Path,
+        mode: Mode,
+        addresses: Mapping[str, str],
+        *,
+        timeout_s: float | None = None,
+    ) -> LabProcess:
+        """Start the origin's command that brings `site` to the edges by this way of sync.
+
+        `addresses` says where each edge is pushed to.
+        """
+        argv = [str(site), "--key", str(self.key), "--state", str(self.work / "origin"), "--json"]
+        if timeout_s is not None:
+            argv += ["--timeout-s", str(timeout_s)]
+        if mode is Mode.PUSH:
+            argv = ["push", *argv]
+            for edge, address in addresses.items():
+                argv += ["--to", f"{edge}=[{address}]:{SYNC_PORT}"]
         else:
-            argv = ["publish", str(self.site), *argv]
-            argv += ["--source", str(self.plan.hosts[self.origin].unicast)]
-            argv += ["--interface", self.topology.ports[self.origin][0].interface]
-            argv += ["--group", str(self.plan.static_group), "--port", str(FLUTE_PORT)]
-            argv += ["--http-port", str(ORIGIN_PORT), "--rate-mbps", str(self.scenario.rate_mbps)]
-            argv += ["--edges", ",".join(self.active_edges), "--mtu-bytes", str(self._stream_mtu_bytes())]
-        return self.processes.start_module(
-            "publish", "origin.__main__", argv, self.net[self.origin].namespace
-        )
+            argv = ["publish", *argv, *self._stream_words()]
+        return self.processes.start_module(name, "origin.__main__", argv, self.net[self.origin].namespace)
+
+    def _stream_words(self) -> list[str]:
+        """Where the origin sends the site, and who is to have it."""
+        words = ["--source", str(self.plan.hosts[self.origin].unicast)]
+        words += ["--interface", self.topology.ports[self.origin][0].interface]
+        words += ["--group", str(self.plan.static_group), "--port", str(FLUTE_PORT)]
+        words += ["--http-port", str(ORIGIN_PORT), "--rate-mbps", str(self.scenario.rate_mbps)]
+        return [*words, "--edges", ",".join(self.active_edges), "--mtu-bytes", str(self._stream_mtu_bytes())]
 
     def _stream_mtu_bytes(self) -> int:
         """The least MTU that the stream may meet: multicast gets no answer when it is too big for a link."""
@@ -347,9 +376,14 @@ class Testbed:
     def publish(self) -> str:
         """Publish the site and return what the origin printed (JSON). Raises TestbedError when it failed.
 
-        With `kill` in the scenario, those edges are killed in the middle and started again.
+        With `kill` in the scenario, those edges are killed in the middle and started again. With an
+        `offering` the origin stays.
         """
-        process = self._publish()
+        if self.scenario.offering is not None:
+            words = ["--key", str(self.key), "--state", str(self.work / "origin"), "--json"]
+            return start_origin(self, self.scenario.offering, [*words, *self._stream_words()])
+        addresses = {edge: str(self.plan.hosts[edge].unicast) for edge in self.active_edges}
+        process = self.start_publication("publish", self.site, self.scenario.mode, addresses)
         for edge in self.scenario.kill:
             time.sleep(KILL_AFTER_S)
             self.kill_edge(edge)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 SockFilter = tuple[int, int, int, int]
 """One instruction: code, jump if true, jump if false, operand (struct sock_filter)."""
@@ -19,7 +21,9 @@ _HARDWARE_TYPE = _ANCILLARY + 28
 _PACKET_OUTGOING = 4
 _ARPHRD_LOOPBACK = 772
 _ETHERTYPE_OFFSET = 12
+_IPV6_NEXT_HEADER_OFFSET = 14 + 6
 _IPV6_DESTINATION_OFFSET = 14 + 24
+_SOURCE_PORT_OFFSET, _DESTINATION_PORT_OFFSET = 14 + 40, 14 + 42
 ACCEPT_WHOLE = 0x40000
 
 
@@ -78,3 +82,31 @@ MULTICAST = Filter(
 
 NOTHING = Filter("nothing", (Condition(_LOAD_WORD_ABSOLUTE, _PACKET_TYPE, 0xFFFFFFFF),))
 """No frame at all; it ends a capture at one definite frame."""
+
+
+def to_group(group: str) -> Filter:
+    """Frames to one IPv6 address, all 128 bits of it."""
+    words = struct.unpack(">4I", IPv6Address(group).packed)
+    return Filter(
+        f"to {group}",
+        (
+            _NOT_LOOPBACK,
+            Condition(_LOAD_HALF_ABSOLUTE, _ETHERTYPE_OFFSET, 0x86DD),
+            *(
+                Condition(_LOAD_WORD_ABSOLUTE, _IPV6_DESTINATION_OFFSET + 4 * index, word)
+                for index, word in enumerate(words)
+            ),
+        ),
+    )
+
+
+def of_tcp_port(port: int) -> tuple[Filter, Filter]:
+    """IPv6 frames to and from a TCP port, as far as TCP's header comes first (no extension headers)."""
+    common = (
+        _NOT_LOOPBACK,
+        Condition(_LOAD_HALF_ABSOLUTE, _ETHERTYPE_OFFSET, 0x86DD),
+        Condition(_LOAD_BYTE_ABSOLUTE, _IPV6_NEXT_HEADER_OFFSET, socket.IPPROTO_TCP),
+    )
+    to = Condition(_LOAD_HALF_ABSOLUTE, _DESTINATION_PORT_OFFSET, port)
+    since = Condition(_LOAD_HALF_ABSOLUTE, _SOURCE_PORT_OFFSET, port)
+    return Filter(f"to TCP port {port}", (*common, to)), Filter(f"from TCP port {port}", (*common, since))

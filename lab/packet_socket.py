@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lab.bpf import Filter, encode
@@ -20,6 +21,7 @@ _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
 _PACKET_STATISTICS = 6
 _PACKET_AUXDATA = 8
+_PACKET_OUTGOING = 4
 _SO_ATTACH_FILTER = 26
 _SO_RCVBUFFORCE = 33
 _SO_TIMESTAMPNS = 35
@@ -150,6 +152,37 @@ def attach(sock: socket.socket, frame_filter: Filter, snaplen: int) -> None:
     sock.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(buffer))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A frame that a socket got on `interface`: sent there, or received (not `is_sent`); `size` in bytes on
+    the wire, of which `head` are the first."""
+
+    unix_ns: int
+    interface: str
+    is_sent: bool
+    size: int
+    head: bytes
+
+
+def receive_arrival(sock: socket.socket, keep_bytes: int) -> Arrival | None:
+    """The next frame that waits, with its interface, which batches do not tell; None when none does.
+
+    Raises OSError.
+    """
+    try:
+        head, controls, _, address = sock.recvmsg(keep_bytes, 2 * _CONTROL_BYTES)
+    except BlockingIOError:
+        return None
+    unix_ns = size = 0
+    for level, kind, value in controls:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+            unix_ns = seconds * 1_000_000_000 + nanoseconds
+        elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+            size = struct.unpack_from("=I", value, 4)[0]
+    return Arrival(unix_ns, address[0], address[2] == _PACKET_OUTGOING, size, head)
 
 
 def statistics(sock: socket.socket) -> tuple[int, int]:

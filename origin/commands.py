@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def publish(arguments: argparse.Namespace) -> int:
     """`python -m origin publish`."""
-    from origin.progress import make_display
+    from origin.progress import display
     from origin.publisher import Publisher
 
     options = _options(arguments)
@@ -32,7 +32,7 @@ def publish(arguments: argparse.Namespace) -> int:
             _warn(warning)
         _on_signals(publisher.stop)
         try:
-            with make_display(sys.stderr, publisher.service.site):
+            async with display(sys.stderr, publisher.service.site):
                 summary = await publisher.run()
             _print(arguments.json, summary.to_json(), _publish_text(summary))
             if not summary.complete:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import IO
 
 from delivery.publication import Publication
@@ -13,18 +13,17 @@ LINE_INTERVAL_S = 5.0
 _BAR_INTERVAL_S = 0.25
 
 
-@contextmanager
-def make_display(stream: IO[str], publication: Publication) -> Iterator[None]:
-    """Within it progress is shown on `stream`: a bar for each edge on a terminal, else a line now and then.
-
-    Needs a running event loop.
-    """
+@asynccontextmanager
+async def display(stream: IO[str], publication: Publication) -> AsyncIterator[None]:
+    """Show progress on `stream` meanwhile: a bar for each edge on a terminal, else a line now and then."""
     show = _show_bars if stream.isatty() else _write_lines
-    task = asyncio.get_running_loop().create_task(show(stream, publication))
+    task = asyncio.create_task(show(stream, publication))
     try:
         yield
     finally:
         task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def line(publication: Publication) -> str:

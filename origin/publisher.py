@@ -52,7 +52,6 @@ class Publisher:
         self._stop = asyncio.Event()
         self._done = asyncio.Event()
         self._problem = ""
-        self.on_progress: Callable[[RollCall], None] = lambda _: None
         self.on_warning: Callable[[str], None] = lambda _: None
 
     def prepare(self) -> Catalogue:
@@ -121,10 +120,8 @@ class Publisher:
                 self.stop()
             else:
                 self.on_warning(f"{session}: {facts['problem']}")
-        elif event == "report" and session == SITE_SESSION:
-            self.on_progress(self._roll_call)
-            if self._roll_call.is_complete:
-                self._done.set()
+        elif event == "report" and session == SITE_SESSION and self._roll_call.is_complete:
+            self._done.set()
 
     def _summary(self) -> PublishSummary:
         status = self._service.site.status()

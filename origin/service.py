@@ -47,18 +47,28 @@ class Service:
         self._feeding: asyncio.Task[None] | None = None
         self._began_at = time.monotonic()
         self.signer = Signer(options.state, options.key)
-        self.members: Members | None = None
-        if options.encrypt:
-            if options.members is None:
-                raise OriginError("--encrypt needs --members FILE, the edges that are to have the key")
-            self.members = Members(options.state, options.members, new_epoch=options.new_epoch)
         self._log = EventLog(options.json_log)
         with ExitStack() as undo:
             undo.callback(self._log.close)
             self._open(undo)
             self.refresh_peers()
+            self.members = self._load_members()
             self._opened = undo.pop_all()
         self.seal()
+
+    def _load_members(self) -> Members | None:
+        options = self.options
+        if not options.encrypt:
+            return None
+        if options.members is None:
+            raise OriginError("--encrypt needs --members FILE, the edges that are to have the key")
+        # No key may seal two objects with one number: a session that counts from the start needs a new one.
+        is_new = any(publication.numbers.next_toi == 1 for publication in self._publications)
+        return Members(options.state, options.members, new_epoch=options.new_epoch or is_new)
+
+    @property
+    def _publications(self) -> tuple[Publication, ...]:
+        return (self.site, *(channel.publication for channel in self.channels))
 
     def _open(self, undo: ExitStack) -> None:
         options = self.options
@@ -117,7 +127,7 @@ class Service:
     def seal(self) -> None:
         """Have everything that is new from now on sealed with the key of the members' epoch."""
         if self.members is not None:
-            for publication in (self.site, *(channel.publication for channel in self.channels)):
+            for publication in self._publications:
                 publication.epoch_key = self.members.current
 
     def draft(self, catalogue: Catalogue) -> Draft:
@@ -165,7 +175,7 @@ class Service:
         self._stop.set()
         if self._server is not None:
             await self._server
-        for publication in (*(channel.publication for channel in self.channels), self.site):
+        for publication in reversed(self._publications):
             await publication.close()
         self._opened.close()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
 from origin.errors import OriginError
 
 TIMEOUT_S = 10.0
+_PIPE_WIDTH = 200
 
 
 def fetch_status(url: str) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def print_status(status: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    # In a pipe no line is folded.
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     sealed = f", sealed (epoch {status['epoch']})" if status["epoch"] else ""
     console.print(f"{status['site']} version {status['version']}, up {status['uptime_s']:.0f} s{sealed}")
     table = Table(

@@ -10,18 +10,22 @@ from experiments.claims.attacks import (
     no_injection,
     unnoticed,
 )
+from experiments.claims.channels import channels
 from experiments.claims.drain import drained
 from experiments.claims.failover import killed_edge, link_to_edge, probed, restarted_controller
 from experiments.claims.gateway import closed, narrow_paths, no_slower, unchanged
 from experiments.claims.isolation import hidden_origin, scope_boundary
 from experiments.claims.latency import against_central, as_configured
 from experiments.claims.load import sync_copies, user_requests
+from experiments.claims.locality import local_content
 from experiments.claims.model import Claim, ClaimFunction, Evidence
 from experiments.claims.neighbours import quiet_discovery, swept
 from experiments.claims.privacy import temporary_addresses
 from experiments.claims.routers import hidden_routers
 from experiments.claims.scope import bound_user, regional_content, zones
 from experiments.claims.service import nearest_edge
+from experiments.claims.sync import synced
+from experiments.claims.vpn import tunnels
 
 CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "demo": (against_central, user_requests, sync_copies, nearest_edge, hidden_origin, scope_boundary),
@@ -35,6 +39,10 @@ CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "scope": (zones, regional_content, bound_user),
     "privacy": (temporary_addresses,),
     "attacks": (hidden_under_attack, unnoticed, no_injection, hidden_routers_under_attack),
+    "channels": (channels,),
+    "locality": (local_content, regional_content),
+    "sync": (synced,),
+    "vpn": (tunnels,),
 }
 
 

@@ -74,6 +74,7 @@ lossy_lab = _lab_fixture("lossy")
 killed_lab = _lab_fixture("killed")
 switched_off_lab = _lab_fixture("switched_off")
 cut_lab = _lab_fixture("cut")
+streams_lab = _lab_fixture("streams")
 packets_lab = _lab_fixture("packets")
 native_lab = _lab_fixture("native")
 

@@ -24,6 +24,7 @@ from delivery.manifest import Bundle, FileEntry, Manifest
 from delivery.receiver import Receiver
 from delivery.sender import Outgoing, Sender
 from delivery.signing import sign_manifest
+from edge_node.catch_up import RepairWatch
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 TSI = 1
@@ -145,7 +146,10 @@ class Edge:
 
 @dataclass
 class Group:
-    """Runs the machines; `alter(edge, datagram, random)` gives the copies (delay in s, bytes) that arrive."""
+    """Runs the machines; `alter(edge, datagram, random)` gives the copies (delay in s, bytes) that arrive.
+
+    Of `unicast` edges fetch what repair in vain has not brought, as `edge_node.receiver` does.
+    """
 
     sender: Sender
     edges: list[Edge]
@@ -154,6 +158,7 @@ class Group:
     loss: float = 0.0
     report_loss: float = 0.0
     alter: Callable[[Edge, bytes, random.Random], list[tuple[float, bytes]]] | None = None
+    unicast: Site | None = None
     now: float = 0.0
     sent: list[bytes] = field(default_factory=list)
 
@@ -161,6 +166,7 @@ class Group:
         self._random = random.Random(self.seed)
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
+        self._watching = {edge.name: RepairWatch() for edge in self.edges}
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         self._number += 1
@@ -214,5 +220,11 @@ class Group:
                 self.at(self.now + self.delay_s, lambda report=report: self._report(edge, report))  # type: ignore[misc]
 
     def _report(self, edge: Edge, report: RepairNeeded) -> None:
+        if self.unicast is not None and self._watching[edge.name].asked(report.version, report.missing):
+            for name, content in self.unicast.blobs.items():
+                edge.store[name] = content
+                edge.receiver.blob_available(name, self.now)
+            edge.drain(self.now)
+            return
         for toi, symbols in report.missing.items():
             self.sender.request_repair(toi, symbols, self.now, edge.name)

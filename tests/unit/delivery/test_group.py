@@ -81,7 +81,7 @@ def test_lost_reports_are_made_again() -> None:
 
 
 def test_receiver_killed_and_started_again_in_the_middle() -> None:
-    group = Group(published(), make_edges(3), seed=8, loss=0.02)
+    group = Group(published(), make_edges(3), seed=8, loss=0.02, unicast=SITE)
     victim = group.edges[1]
 
     def kill() -> None:
@@ -136,7 +136,7 @@ def test_damaged_packets_never_reach_the_store() -> None:
             datagram = datagram[:at] + bytes((datagram[at] ^ 0x55,)) + datagram[at + 1 :]
         return [(0.0, datagram)]
 
-    group = Group(published(), make_edges(4), seed=11, loss=0.01, alter=alter)
+    group = Group(published(), make_edges(4), seed=11, loss=0.01, alter=alter, unicast=SITE)
     group.run(until=200.0)
     assert_complete(group)
     assert any("digest" in reason for edge in group.edges for reason in edge.rejected)

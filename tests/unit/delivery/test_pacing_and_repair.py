@@ -7,7 +7,7 @@ import math
 import pytest
 
 from delivery.pacing import Pacer, frame_bytes
-from delivery.repair import STALE_S, LossEstimate, RepairDesk
+from delivery.repair import PUT_OFF_S, STALE_S, LossEstimate, RepairDesk
 
 
 def test_frames_are_counted_whole() -> None:
@@ -42,9 +42,9 @@ def take(
 
 def test_window_takes_the_largest_count_of_all_edges() -> None:
     desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
-    for now, count in ((1.0, 3), (1.02, 9), (1.09, 5)):
+    for now, count in ((1.0, 3), (1.03, 9), (1.06, 5), (1.09, 4)):
         desk.request(7, count, now)
-    desk.request(8, 1, 1.05)
+    desk.request(8, 1, 1.085)
     assert desk.next_deadline() == 1.1
     assert take(desk, 1.09) is None
     assert take(desk, 1.2) == (7, 9)
@@ -92,17 +92,42 @@ def test_absence_is_not_taken_for_loss() -> None:
     assert estimate.symbols_to_send(500, 1000, 0) == 500
 
 
-def test_a_few_that_were_away_wait_until_nothing_else_is_sent() -> None:
+def test_a_window_ends_when_nobody_has_asked_for_a_while() -> None:
+    desk = RepairDesk(window_s=0.3, hold_off_s=0.05)
+    desk.request(7, 3, 1.0)
+    desk.request(7, 5, 1.05)
+    assert desk.next_deadline() == pytest.approx(1.15)
+    assert take(desk, 1.16) == (7, 5)
+
+
+def desk_of_five() -> RepairDesk:
     desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
-    for edge in ("a", "b", "c"):
+    for edge in "abcde":
         desk.hear(edge)
+    return desk
+
+
+def test_a_few_that_were_away_wait_until_nothing_else_is_sent() -> None:
+    desk = desk_of_five()
     desk.request(7, 1000, 1.0, "a")
     desk.request(7, 50, 1.0, "b")
+    desk.request(7, 900, 1.0, "c")
     assert take(desk, 1.2) == (7, 50)
     assert take(desk, 1.2) is None
     assert desk.next_deadline() == -math.inf
     assert take(desk, 1.3, idle=True) == (7, 1000)
     assert desk.next_deadline() is None
+
+
+def test_one_alone_that_was_away_is_left_to_unicast() -> None:
+    desk = desk_of_five()
+    desk.request(7, 1000, 1.0, "a")
+    assert take(desk, 1.2, idle=True) is None
+    assert desk.next_deadline() is None
+    desk.request(7, 1000, 1.2 + PUT_OFF_S, "b")
+    assert take(desk, 1.4 + PUT_OFF_S, idle=True) is None, "the first has fetched it by now"
+    desk.request(7, 800, 1.5 + PUT_OFF_S, "c")
+    assert take(desk, 1.7 + PUT_OFF_S, idle=True) == (7, 1000)
 
 
 def test_what_most_edges_miss_is_repeated_at_once() -> None:

@@ -11,13 +11,13 @@ import json
 import random
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from delivery import publication as publication_module
 from delivery import stream as stream_module
-from delivery.alc import decode_packet
 from delivery.coding import EpochKey
 from delivery.errors import DeliveryError
 from delivery.lct import decode_lct
@@ -109,6 +109,8 @@ def test_versions_follow_each_other_in_one_process(wire: Wire) -> None:
         answer = await ask(publication.app, "GET", "/manifest")
         assert answer is not None
         assert open_manifest(answer.body, KEY.public_key()) == second.manifest
+        await ask(publication.app, "POST", "/reports", missing(1, {1: 1}))
+        assert publication.idle, "nobody needs the first manifest any more"
         await publication.close()
 
     run(test)
@@ -126,6 +128,34 @@ def test_numbers_are_remembered_before_anything_is_sent(wire: Wire) -> None:
             publication.publish(*site(0))
         await drained(publication)
         assert (wire.datagrams, publication.edition) == ([], None)
+        publication.abandon()
+
+    run(test)
+
+
+def test_nothing_is_sent_without_numbers_even_when_only_repair_is_asked_for(wire: Wire) -> None:
+    async def test() -> None:
+        publication = wire.start()
+        publication.publish(*site(0))
+        await drained(publication)
+        wire.datagrams.clear()
+        following = publication._sender.next_fdt_instance
+        publication.numbers = replace(publication.numbers, next_fdt_instance=following)
+
+        def refuse(_: Numbers) -> None:
+            raise DeliveryError("the disk is full")
+
+        publication._remember = refuse
+        answer = await ask(publication.app, "POST", "/reports", missing(1, {2: 3}))
+        assert answer is not None
+        assert answer.status == 204
+        publication.announce()
+        assert publication.idle
+        assert ("problem", {"problem": "the disk is full"}) in wire.events
+        publication._remember = wire.saved.append
+        await ask(publication.app, "POST", "/reports", missing(1, {2: 3}))
+        assert not publication.idle
+        assert wire.saved[-1].next_fdt_instance > following
         publication.abandon()
 
     run(test)
@@ -199,24 +229,56 @@ def test_after_a_restart_the_rest_is_offered_and_only_what_is_new_is_sent(wire: 
 
 
 def test_a_bundle_of_an_older_version_is_repaired_from_where_its_content_is_now(wire: Wire) -> None:
+    """After a restart the bundle is only offered, so its content is read when it is asked for."""
+
     async def test() -> None:
         publication = wire.start()
         publication.publish(*site(0))
         await drained(publication)
+        publication.abandon()
+        publication = wire.start()
+        is_there = True
 
-        def elsewhere(sha256: str, offset: int, length: int) -> bytes:
+        def fickle(sha256: str, offset: int, length: int) -> bytes:
+            if not is_there:
+                raise DeliveryError("it went away")
             return read(sha256, offset, length)
 
-        files, _, sizes = site(0, 1)
-        publication.publish(files, elsewhere, sizes)
+        files, _, sizes = site(0)
+        first = publication.publish(files, fickle, sizes)
+        (toi,) = first.on_demand
+        await drained(publication)
+        is_there = False
+        assert publication.publish(*site(0, 1)).kept == {toi}
         await drained(publication)
         wire.datagrams.clear()
-        await ask(publication.app, "POST", "/reports", missing(2, {2: 5}))
+        await ask(publication.app, "POST", "/reports", missing(3, {toi: 5}))
         assert not publication.idle
         await drained(publication)
-        symbols = [decode_packet(datagram) for datagram in wire.datagrams if decode_lct(datagram)[0].toi == 2]
-        assert len(symbols) >= 5
+        assert wire.tois().count(toi) >= 5
         assert ("repair-answered", {"repair_rounds": 1}) in wire.events
+        await publication.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize(("by_blob", "status"), [(True, 200), (False, 404)])
+def test_what_the_version_before_listed_can_still_be_had_where_versions_follow_fast(
+    wire: Wire, by_blob: bool, status: int
+) -> None:
+    """An edge that has just read a channel's manifest asks for what that lists, not for what is new."""
+
+    async def test() -> None:
+        publication = wire.start(options=StreamOptions(by_blob=by_blob))
+        publication.publish(*site(0, 1))
+        publication.publish(*site(1, 2))
+        answer = await ask(publication.app, "GET", f"/blobs/{NAMES[0]}")
+        assert answer is not None
+        assert answer.status == status
+        publication.publish(*site(2, 3))
+        answer = await ask(publication.app, "GET", f"/blobs/{NAMES[0]}")
+        assert answer is not None
+        assert answer.status == 404, "two versions ago"
         await publication.close()
 
     run(test)

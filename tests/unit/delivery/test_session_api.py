@@ -40,9 +40,7 @@ def test_manifest_and_blobs(base: str) -> None:
     assert (app.unicast_objects, app.unicast_bytes) == (1, len(FILM))
 
 
-@pytest.mark.parametrize(
-    "path", ["/manifest", "/live/newspaper/manifest", "/live/news", "/x/live/news"]
-)
+@pytest.mark.parametrize("path", ["/manifest", "/live/newspaper/manifest", "/live/news", "/x/live/news"])
 def test_other_paths_are_not_its_own(path: str) -> None:
     app, _ = make("/live/news")
     assert answered(app, "GET", path).status == 404

@@ -321,6 +321,8 @@ BUILDERS: Mapping[str, Callable[[Path], Scenarios]] = {
 }
 
 _FILES = {
+    "cells": "cells.csv",
+    "tunnels": "tunnels.csv",
     "transfers": "transfers.csv",
     "round_trips": "rtt.csv",
     "captures": "captures.csv",

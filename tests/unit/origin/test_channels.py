@@ -94,6 +94,22 @@ def test_a_version_waits_for_all_it_lists(folder: Path) -> None:
     assert paths(source.poll()) == ["1.ts", "4.ts", "index.m3u8"]
 
 
+def test_a_playlist_that_changes_while_it_is_read_is_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ChannelSource(folder)
+    write(folder, "1.ts")
+
+    def changing(text: str, below: str) -> tuple[str, ...]:
+        monkeypatch.undo()
+        write(folder, "2.ts")
+        return listed(text, below)
+
+    monkeypatch.setattr(channel_source, "listed", changing)
+    assert source.poll() is None
+    assert paths(source.poll()) == ["2.ts", "index.m3u8"]
+
+
 def test_playlists_of_playlists_are_followed(folder: Path) -> None:
     (folder / "hd").mkdir()
     (folder / "hd" / "1.ts").write_bytes(b"hd")

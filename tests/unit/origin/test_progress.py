@@ -11,7 +11,7 @@ import pytest
 
 from delivery.rollcall import Report, RollCall
 from origin import progress
-from origin.progress import line, make_display, shares
+from origin.progress import display, line, shares
 from origin.status_table import print_status
 from tests.unit.origin.test_api import STATUS
 
@@ -57,7 +57,7 @@ def test_progress_is_shown_as_the_stream_can_take_it(
     monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0.001)
 
     async def test() -> None:
-        with make_display(stream, Published()):  # type: ignore[arg-type]
+        async with display(stream, Published()):  # type: ignore[arg-type]
             while wanted not in stream.getvalue():
                 await asyncio.sleep(0.001)
 

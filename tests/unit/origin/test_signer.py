@@ -103,6 +103,14 @@ def test_other_sessions_are_signed_by_what_the_last_version_named(folder: Path) 
         open_manifest(signer.sign_other(Manifest("s", version, (), ())), edge.ring)
 
 
+def test_other_sessions_keep_the_old_key_while_edges_may_not_know_the_new_one(folder: Path) -> None:
+    rotate_key(folder / "state", folder / "a", folder / "b")
+    signer = Signer(folder / "state", folder / "a")
+    next_version(signer, 2)
+    assert signer.stage is Stage.NAMED
+    open_manifest(signer.sign_other(Manifest("s", 2, (), ())), Edge(folder, "a").ring)
+
+
 def test_a_version_that_was_not_published_does_not_count(folder: Path) -> None:
     rotate_key(folder / "state", folder / "a", folder / "b")
     signer = Signer(folder / "state", folder / "a")

@@ -211,6 +211,22 @@ def test_a_change_of_members_begins_an_epoch(options: PublishOptions) -> None:
     run(test)
 
 
+def test_a_session_that_counts_anew_gets_a_new_key(options: PublishOptions) -> None:
+    members = options.folder.parent / "members.json"
+    members.write_text("{}")
+    epochs = []
+
+    async def start() -> None:
+        async with watching(replace(options, encrypt=True, members=members)) as observer:
+            epochs.extend(bundle.epoch for bundle in (await observer.next()).manifest.bundles)
+
+    run(start)
+    run(start)
+    (options.state / "origin.json").unlink()
+    run(start)
+    assert epochs == [1, 1, 2]
+
+
 def test_channels_are_sessions_of_their_own(options: PublishOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_unicast(source: str, interface: str, _group: str, port: int) -> Any:
         return stream.open_group(source, interface, "::1", port)
