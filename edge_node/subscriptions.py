@@ -116,8 +116,10 @@ class Subscriptions:
     async def _join(self, session: Session, reception: Reception) -> None:
         if not self._by_unicast:
             reception.listen()
-            await self._tell(session, listening=True)
-        await reception.catch_manifest()
+            # At once: a version that is published between the two is asked for with the next.
+            await asyncio.gather(self._tell(session, listening=True), reception.catch_manifest())
+        else:
+            await reception.catch_manifest()
         if self._store.site(session.prefix).manifest is None:
             raise OriginError(f"nothing has been published in {session.prefix} yet")
         if not self._by_unicast:

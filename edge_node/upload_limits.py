@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
 _MOST_CLIENTS = 4096
-_PREFIX_BITS = 64
-"""Users have a /64 each (RFC 6177), and as many addresses in it as they like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +21,17 @@ class UploadLimits:
 
 
 class UploadMeter:
-    """A token bucket for each user. When there are too many users, the least recently seen are forgotten."""
+    """A token bucket for each address: users of an access switch share a /64, and the switch limits how many
+    addresses each of them has. When there are too many, the least recently seen are forgotten."""
 
     def __init__(self, limits: UploadLimits) -> None:
         self._limits = limits
-        self._buckets: OrderedDict[int, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, client: str, size: int, now: float) -> int:
         """0 and the bytes are accounted for, or after how many seconds the user may upload `size` bytes."""
         limits = self._limits
-        user = _user(client)
+        user = client.partition("%")[0]
         tokens, since = self._buckets.pop(user, (float(limits.burst_bytes), now))
         tokens = min(limits.burst_bytes, tokens + max(0.0, now - since) * limits.rate_bytes_per_s)
         is_allowed = tokens >= size
@@ -41,10 +39,3 @@ class UploadMeter:
         if len(self._buckets) > _MOST_CLIENTS:
             self._buckets.popitem(last=False)
         return 0 if is_allowed else max(1, math.ceil((size - tokens) / limits.rate_bytes_per_s))
-
-
-def _user(client: str) -> int:
-    try:
-        return int(IPv6Address(client.partition("%")[0])) >> (128 - _PREFIX_BITS)
-    except ValueError:
-        return 0
