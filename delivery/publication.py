@@ -125,6 +125,8 @@ class Publication:
             unix_offset_s=time.time() - self._loop.time(),
             first_fdt_instance=numbers.next_fdt_instance,
         )
+        for edge in self.options.edges:
+            self._sender.hear(edge)
         self._stream = Stream(self._sender, sock, self._fail, self._polled)
         self._app = SessionApp(self._take_report, base=base, on_listener=self._take_listener)
         self._timer: asyncio.TimerHandle | None = None

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 LARGEST_PLAUSIBLE_LOSS = 0.3
 """An edge that misses more than this share of what was sent was absent: its count is no measure of loss."""
 
+QUIET_S = 0.075
+"""More than the random back-off of the receivers: after so long no more reports of the same loss come."""
 _FEW_SYMBOLS = 8
 """So little costs nobody anything, whatever share of a small object it is."""
 
@@ -26,15 +28,15 @@ as much as the answer that has gone out meanwhile; one that has seen the answer 
 class RepairDesk:
     """Collects requests per TOI and says which are due.
 
-    A window ends when no edge has asked for a third of it. Edges that miss far more than a lossy path
-    explains were away, or sit behind a link too slow for the session. Repeating an object for a few of them
-    would cost all others time: unless half of the edges heard of need it, it waits until nothing else is
-    to be sent, and then for at least two edges that need it; one alone fetches it by unicast for less.
+    A window ends early when every edge heard of has asked, or none for `QUIET_S`. Edges that miss far more
+    than a lossy path explains were away, or sit behind a link too slow for the session. Repeating an object
+    for a few of them would cost all others time: unless half of the edges heard of need it, it waits until
+    nothing else is to be sent, and then for at least two edges that need it; one alone fetches it by unicast
+    for less.
     """
 
     def __init__(self, window_s: float, hold_off_s: float) -> None:
         self._window_s = window_s
-        self._quiet_s = window_s / 3
         self._hold_off_s = hold_off_s
         self._open: dict[int, _Window] = {}
         self._put_off: dict[int, dict[str, tuple[int, float]]] = {}
@@ -97,7 +99,9 @@ class RepairDesk:
         return min(map(self._closes_at, self._open.values()), default=None)
 
     def _closes_at(self, window: _Window) -> float:
-        return min(window.ends_at, window.asked_at + self._quiet_s)
+        if window.counts.keys() >= self._edges:
+            return window.asked_at
+        return min(window.ends_at, window.asked_at + QUIET_S)
 
     def _worth_answering(self, toi: int, counts: Mapping[str, int], source_symbols: int, now: float) -> int:
         plausible = max(_FEW_SYMBOLS, math.ceil(LARGEST_PLAUSIBLE_LOSS * source_symbols))

@@ -36,6 +36,10 @@ _CLOSING_PACKETS = 3
 Encoder = RaptorQEncoder | NoCodeEncoder
 
 
+def _in_words(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 def symbol_bytes(mtu_bytes: int) -> int:
     """The size of the symbols that fill packets of `mtu_bytes`."""
     return (mtu_bytes - HEADERS_BYTES) // ALIGNMENT * ALIGNMENT
@@ -62,11 +66,13 @@ class Outgoing:
 
 @dataclass(slots=True)
 class SenderCounters:
-    """What has gone out; `wire_bytes` counts Ethernet frames."""
+    """What has gone out; `wire_bytes` counts Ethernet frames. Spare symbols were sent unasked, repair symbols
+    because an edge lacked some."""
 
     datagrams: int = 0
     wire_bytes: int = 0
     source_symbols: int = 0
+    spare_symbols: int = 0
     repair_symbols: int = 0
     carousel_symbols: int = 0
     fdt_packets: int = 0
@@ -211,7 +217,9 @@ class Sender:
         return None
 
     def _describe(self, outgoing: Outgoing, header_bytes: int) -> FdtFile:
-        symbol_bytes = self._symbol_bytes - (header_bytes - _SHORT_HEADER_BYTES + 7) // 8 * 8
+        symbol_bytes = self._symbol_bytes - _in_words(header_bytes - _SHORT_HEADER_BYTES)
+        # What fits one symbol needs no padding to a full one.
+        symbol_bytes = min(symbol_bytes, max(ALIGNMENT, _in_words(outgoing.size)))
         oti = no_code_oti if outgoing.fec_id == NO_CODE else raptorq_oti
         return FdtFile(
             toi=outgoing.toi,
@@ -305,14 +313,16 @@ class Sender:
             entry.sent += 1
             yield entry.header + symbol
         spare = entry.outgoing.spare_symbols + math.ceil(entry.oti.source_symbols * self._overhead)
-        if spare:
-            yield from self._repair_symbols(entry, spare)
+        for datagram in self._more_symbols(entry, spare):
+            self.counters.spare_symbols += 1
+            yield datagram
 
-    def _repair_symbols(self, entry: _Sent, count: int) -> Iterator[bytes]:
+    def _more_symbols(self, entry: _Sent, count: int) -> Iterator[bytes]:
+        if not count:
+            return
         symbols = self._encoder(entry).repair(count, entry.repair_used)
         entry.repair_used += count
         for symbol in symbols:
-            self.counters.repair_symbols += 1
             entry.sent += 1
             yield entry.header + symbol
 
@@ -328,7 +338,9 @@ class Sender:
             count = self._loss.symbols_to_send(missing, entry.oti.source_symbols, entry.sent)
             self._desk.answering(toi, count)
             yield self._fdt(entry.announcement)
-            yield from self._repair_symbols(entry, count)
+            for datagram in self._more_symbols(entry, count):
+                self.counters.repair_symbols += 1
+                yield datagram
             yield self._fdt(entry.announcement)
         self._desk.answered(toi, started_at, self._now)
 

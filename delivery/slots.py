@@ -9,9 +9,9 @@ from delivery.fec import Decoder
 
 MAX_UNANNOUNCED = 256
 """Objects kept that no manifest wants (yet); the oldest goes first."""
-LOOK_INTERVAL = 32
+LOOK_INTERVAL = 16
 """After so many new objects the memory is looked at: looking at every one would be an attacker's lever."""
-UNKNOWN_STEP = 256
+UNKNOWN_STEP = 64
 """Symbols after which an object without description is looked at again."""
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edge_node.journal import Journal
@@ -42,11 +43,13 @@ class Reporter:
         self._url, self._edge, self._journal = origin_url, edge, journal
         self._random = random.Random(f"reports {edge} {seed}")
         self._next: _Report | None = None
+        self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def report(self, version: int, *, complete: bool, missing: Mapping[int, int] | None = None) -> None:
         """Report that `version` is complete, or the symbols missing per TOI."""
         self._next = _Report(version, complete, missing or {}).after(self._next)
+        self._news.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._send())
 
@@ -60,6 +63,7 @@ class Reporter:
         try:
             while self._next is not None:
                 report, self._next = self._next, None
+                self._news.clear()
                 await self._deliver(report)
         finally:
             self._task = None
@@ -68,7 +72,10 @@ class Reporter:
         waits = back_off_s(self._random, first_s=0.5, most_s=30.0)
         for attempt in range(_ATTEMPTS):
             if attempt:
-                await asyncio.sleep(next(waits))
+                # Something new to say does not wait for what could not be said before.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(next(waits)):
+                        await self._news.wait()
                 if self._next is not None:
                     self._next = self._next.after(report)
                     return

@@ -43,6 +43,11 @@ def peer(cells: Iterable[SyncCell], cell: SyncCell, method: Method) -> SyncCell 
     return next((o for o in others if (o.edges, o.content, o.loss_percent) == key), None)
 
 
+def edges_text(count: int) -> str:
+    """A number of edges in words."""
+    return "1 edge" if count == 1 else f"{count} edges"
+
+
 def synced(evidence: Evidence) -> list[Claim]:
     """Every C3 claim of the sweep."""
     cells = all_cells(evidence)
@@ -98,7 +103,7 @@ def _lossy(cells: Sequence[SyncCell], ours: Sequence[SyncCell]) -> Claim:
         "bytes / content size",
         rule=f"at most {LOSSY_LIMIT:g}, and at most {FLAT_LIMIT * 100:g} % more than the least",
         holds=len(shares) > 1 and is_flat and most is not None and most <= LOSSY_LIMIT and _all_whole(swept),
-        notes=tuple(f"{edges} edges: {share:.4f}" for edges, share in sorted(shares.items())),
+        notes=tuple(f"{edges_text(edges)}: {share:.4f}" for edges, share in sorted(shares.items())),
     )
     others = [found for cell in swept if (found := peer(cells, cell, Method.UFTP)) is not None]
     baseline = max((cell.origin_share for cell in others), default=None)
@@ -150,7 +155,7 @@ def _against_uftp(cells: Sequence[SyncCell], ours: Sequence[SyncCell]) -> list[C
                 rule=rule,
                 holds=bool(pairs) and not worse,
                 total=len(pairs),
-                notes=tuple(f"not {a.cell}, {a.edges} edges: {text(a, b)}" for a, b in worse[:6]),
+                notes=tuple(f"not {a.cell}, {edges_text(a.edges)}: {text(a, b)}" for a, b in worse[:6]),
             )
         )
     return claims
@@ -236,4 +241,4 @@ def _described(cell: SyncCell | None) -> tuple[str, ...]:
     if cell is None:
         return ("no such cell in raw/*/cells.csv",)
     took = "not complete" if cell.last_s is None else f"{cell.last_s:.3f} s"
-    return (f"{cell.objects:,} files, {cell.content_bytes:,} bytes, {cell.edges} edges, {took}",)
+    return (f"{cell.objects:,} files, {cell.content_bytes:,} bytes, {edges_text(cell.edges)}, {took}",)

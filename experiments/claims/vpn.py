@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from experiments.cells import Method
 from experiments.claims.model import Claim, Evidence, compared
-from experiments.claims.sync import all_cells, of_method
+from experiments.claims.sync import all_cells, edges_text, of_method
 from experiments.statistics import significant, slope
 from experiments.sync_records import SyncCell, TunnelCount
 from lab.pcap import ETHERNET_BYTES
@@ -67,12 +67,12 @@ def _growth(ours: Sequence[SyncCell], theirs: Sequence[SyncCell]) -> Claim:
     most = max((cell.edges for cell in ours), default=0)
     claim = Claim(
         "C6",
-        f"what the origin sends to {_edges(most)}, against one",
+        f"what the origin sends to {edges_text(most)}, against one",
         None if found is None else significant(found, 9),
         "times",
         rule=f"at most {GROWTH_LIMIT:g}",
         holds=found is not None and most > 1 and found <= GROWTH_LIMIT,
-        notes=tuple(f"{_edges(cell.edges)}: {cell.origin_bytes:,} bytes" for cell in _by_edges(ours)),
+        notes=tuple(f"{edges_text(cell.edges)}: {cell.origin_bytes:,} bytes" for cell in _by_edges(ours)),
     )
     return compared(claim, None if other is None else significant(other, 9), TUNNELS)
 
@@ -96,7 +96,7 @@ def _configured(ours: Sequence[SyncCell], theirs: Sequence[SyncCell], counts: Se
     mine = [(cell.edges, cell.origin_ipsec) for cell in ours]
     value = significant(slope(mine), 9) if len({edges for edges, _ in mine}) > 1 else None
     notes = tuple(
-        f"{_edges(count.edges)}: {count.origin_associations} associations and {count.origin_policies}"
+        f"{edges_text(count.edges)}: {count.origin_associations} associations and {count.origin_policies}"
         f" policies at the origin, {count.edge_associations} and {count.edge_policies} at the edges"
         for count in sorted(counts, key=lambda count: count.edges)
     )
@@ -122,7 +122,7 @@ def _is_esp(theirs: Sequence[SyncCell], counts: Sequence[TunnelCount]) -> Claim:
     cell = next((cell for cell in theirs if most is not None and cell.edges == most.edges), None)
     if cell is not None and most is not None and most.inner_packets:
         each = (cell.origin_bytes - most.inner_bytes) / most.inner_packets - ETHERNET_BYTES
-        notes.append(f"{_edges(most.edges)}: ESP and the outer header add {each:.0f} bytes to a packet")
+        notes.append(f"{edges_text(most.edges)}: ESP and the outer header add {each:.0f} bytes to a packet")
     return Claim(
         "C6",
         "frames to a site behind a tunnel that left the origin without ESP",
@@ -140,7 +140,3 @@ def _is_esp(theirs: Sequence[SyncCell], counts: Sequence[TunnelCount]) -> Claim:
 
 def _by_edges(cells: Sequence[SyncCell]) -> list[SyncCell]:
     return sorted(cells, key=lambda cell: cell.edges)
-
-
-def _edges(count: int) -> str:
-    return "1 edge" if count == 1 else f"{count} edges"

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from delivery.pacing import Pacer, frame_bytes
-from delivery.repair import PUT_OFF_S, STALE_S, LossEstimate, RepairDesk
+from delivery.repair import PUT_OFF_S, QUIET_S, STALE_S, LossEstimate, RepairDesk
 
 
 def test_frames_are_counted_whole() -> None:
@@ -42,6 +42,7 @@ def take(
 
 def test_window_takes_the_largest_count_of_all_edges() -> None:
     desk = RepairDesk(window_s=0.1, hold_off_s=0.05)
+    desk.hear("another")
     for now, count in ((1.0, 3), (1.03, 9), (1.06, 5), (1.09, 4)):
         desk.request(7, count, now)
     desk.request(8, 1, 1.085)
@@ -94,10 +95,14 @@ def test_absence_is_not_taken_for_loss() -> None:
 
 def test_a_window_ends_when_nobody_has_asked_for_a_while() -> None:
     desk = RepairDesk(window_s=0.3, hold_off_s=0.05)
+    desk.hear("another")
     desk.request(7, 3, 1.0)
     desk.request(7, 5, 1.05)
-    assert desk.next_deadline() == pytest.approx(1.15)
-    assert take(desk, 1.16) == (7, 5)
+    assert desk.next_deadline() == pytest.approx(1.05 + QUIET_S)
+    assert take(desk, 1.05 + QUIET_S) == (7, 5)
+    desk.request(8, 3, 2.0, "another")
+    desk.request(8, 4, 2.01)
+    assert desk.next_deadline() == 2.01, "everybody has asked"
 
 
 def desk_of_five() -> RepairDesk:

@@ -219,9 +219,8 @@ def test_manifest_that_comes_with_its_own_transmission_information_before_the_fd
 def test_packets_of_two_fdt_instances(stream: Stream, mixed: bool) -> None:
     """Both are read, as RFC 6726 (section 3.4.1) tells instances apart by their IDs."""
     packets = [packet for packet in stream.send(SITE) if packet[10:12] != b"\0\0"]
-    files = [
-        FdtFile(o.toi, o.location, Oti(RAPTORQ, o.size, len(packets[0]) - 16), o.size) for o in SITE.objects
-    ]
+    sizes = {int.from_bytes(packet[10:12], "big"): len(packet) - 16 for packet in packets}
+    files = [FdtFile(o.toi, o.location, Oti(RAPTORQ, o.size, sizes[o.toi]), o.size) for o in SITE.objects]
     head = f'<FDT-Instance xmlns="{NAMESPACE}" Expires="{NTP_TO_UNIX_S + 3600}">'
     texts = [head + "".join(map(file_text, chosen)) + "</FDT-Instance>" for chosen in (files[:2], files[2:])]
     first, second = (in_pieces(text.encode(), number) for number, text in enumerate(texts))

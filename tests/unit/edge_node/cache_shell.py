@@ -94,7 +94,7 @@ class CacheShell:
         self._inboxes[client] = asyncio.Queue()
         self._bodies[client] = receive
         try:
-            self._carry_out(self.machine.request(client, request, self._now()))
+            self._carry_out(self.machine.ask(client, request, self._now()))
             action = await self._inboxes[client].get()
             if isinstance(action, Answer):
                 plan = action.plan
@@ -128,7 +128,7 @@ class CacheShell:
     def _piece(self, piece: bytes | Slice) -> bytes:
         return self.blobs[piece.sha256][piece.start : piece.stop] if isinstance(piece, Slice) else piece
 
-    def _carry_out(self, actions: tuple[Action, ...]) -> None:
+    def _carry_out(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Answer() | Relay() | Abort():
@@ -157,8 +157,8 @@ class CacheShell:
                     return
                 spool.chunks.append(chunk)
                 spool.tell()
-        except (OSError, UpstreamError, asyncio.TimeoutError):
-            self._carry_out(self.machine.failed(action.fetch, self._now()))
+        except (TimeoutError, OSError, UpstreamError):
+            self._carry_out(self.machine.failed(action.fetch, self._now(), "unreachable"))
         else:
             kept = None
             if spool.keep and not spool.done:

@@ -19,7 +19,8 @@ from tests.unit.delivery.asgi_client import answered
 SESSION: dict[str, Any] = {
     "name": "site", "group": "ff35::1", "site": "s", "tsi": 1, "version": 4, "files": 2, "bytes": 10,
     "bundles": 1, "symbols": 1, "epoch": 0, "rate_mbps": 100.0, "idle": True, "datagrams": 9,
-    "wire_bytes": 1234, "source_symbols": 5, "repair_symbols": 3, "carousel_symbols": 0, "fdt_packets": 2,
+    "wire_bytes": 1234, "source_symbols": 5, "spare_symbols": 1, "repair_symbols": 3, "carousel_symbols": 0,
+    "fdt_packets": 2,
     "repair_rounds": 1, "send_errors": 0, "objects": 6, "unicast_objects": 7, "unicast_bytes": 70,
     "edges": {
         "edge1": {"version": 4, "complete": True, "missing_symbols": 0, "heard_s_ago": 1, "completed_s": 1.0},
