@@ -39,7 +39,7 @@ HELD_BYTES = 1 << 20
 LIMIT_S = 120.0
 
 HELD_SLACK_BYTES = 2 << 20
-"""What a receiver may hold beyond its budget: the object that is coming, and what came since the last look."""
+"""What a receiver may hold beyond its budget: the object that is coming, what came since the last look."""
 MOST_ENTRIES = 1 << 16
 """No table of a receiver may have more entries, whatever comes."""
 MOST_GROWTH_BYTES = 256 << 20
