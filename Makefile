@@ -40,8 +40,9 @@ up: bootstrap ## start TOPOLOGY on the real clock with a prompt
 down: bootstrap ## end what `make up` started
 	@$(NEARCAST) down
 
-bench: bootstrap ## measure the wall time from boot to the first HTTP 200
+bench: bootstrap ## measure the wall time from boot to the first HTTP 200, and the codec
 	@$(NEARCAST) bench --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED)
+	$(PY) -m experiments.delivery_bench
 
 kernel: bootstrap ## build the guest kernel unless the cache has it (minutes, once)
 	@$(PY) -m lab.kernel
