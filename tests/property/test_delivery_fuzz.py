@@ -143,7 +143,10 @@ def wrong_toi(target: Target, rnd: random.Random) -> Iterator[bytes]:
 @attack
 def fdt_under_the_number_of_an_object(target: Target, rnd: random.Random) -> Iterator[bytes]:
     fdts = [data for data in target.stream if data[2] > 3]
-    yield with_header(rnd.choice(fdts), toi=rnd.choice((target.manifest_toi, *target.tois)))
+    if fdts:  # none may have come yet
+        yield with_header(rnd.choice(fdts), toi=rnd.choice((target.manifest_toi, *target.tois)))
+    else:
+        yield rnd.randbytes(40)
 
 
 @attack
