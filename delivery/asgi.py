@@ -55,12 +55,14 @@ async def serve(
     keep_alive_s: int = KEEP_ALIVE_S,
     grace_s: int = 5,
     gather_s: float = 0.0,
+    protocol: type[HttpToolsProtocol] | None = None,
 ) -> None:
     """Serve `app` on listening sockets until `stop` is set, then end open requests within `grace_s` seconds.
 
     `started` is called once connections are accepted. No periodic timer runs; signal handling is left to the
     caller. The sockets are closed at the end. `gather_s` lets that much of an upload gather before it is
-    read on: for bulk uploads, where waking up costs more than the bytes.
+    read on: for bulk uploads, where waking up costs more than the bytes. `protocol` takes the place of
+    uvicorn's own.
     """
     from uvicorn.config import Config
     from uvicorn.server import Server
@@ -78,7 +80,7 @@ async def serve(
     config = Config(
         app,
         loop="asyncio",
-        http=_gathering_protocol(gather_s) if gather_s else "httptools",
+        http=protocol or (_gathering_protocol(gather_s) if gather_s else "httptools"),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -111,6 +113,14 @@ def _gathering_protocol(gather_s: float) -> type[HttpToolsProtocol]:
     return GatheringProtocol
 
 
+class _UnlessSent(list[tuple[bytes, bytes]]):
+    """Default fields that step back behind those an application sends: a proxy passes a Date on as it is."""
+
+    def __add__(self, others: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
+        sent = {name.lower() for name, _ in others}
+        return [field for field in self if field[0] not in sent] + others
+
+
 def _clocked_state() -> ServerState:
     """uvicorn's shared state, with the Date header made when asked for instead of by a timer."""
     from uvicorn.server import ServerState
@@ -125,7 +135,7 @@ def _clocked_state() -> ServerState:
             if second != self._second:
                 self._second = second
                 self._headers = ((b"date", formatdate(second, usegmt=True).encode()),)
-            return list(self._headers)
+            return _UnlessSent(self._headers)
 
         @default_headers.setter
         def default_headers(self, value: list[tuple[bytes, bytes]]) -> None:

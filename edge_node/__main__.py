@@ -80,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     web = serve.add_argument_group("web server")
     web.add_argument("--address", default="::", help="the service address (default %(default)s)")
     web.add_argument("--port", type=_port, default=80, help="TCP port (default %(default)s)")
+    web.add_argument(
+        "--proxy-url",
+        metavar="URL",
+        help="http://[ULA]:PORT, asked for what is in no manifest, by way of a cache (default: nothing is)",
+    )
     health = serve.add_argument_group("health")
     health.add_argument(
         "--heartbeat-interface", metavar="IF", help="tell the gateway on this interface that the edge lives"
@@ -177,8 +182,9 @@ def _check_serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("--local-group needs --group and --sync-address, where other edges ask for it")
     if arguments.heartbeat_interface and not arguments.sync_address:
         parser.error("--heartbeat-interface needs --sync-address, which heartbeats are sent from")
-    if arguments.origin_url is not None and not arguments.origin_url.startswith("http://"):
-        parser.error(f"--origin-url {arguments.origin_url} is not of the form http://[ADDRESS]:PORT")
+    for option, url in (("--origin-url", arguments.origin_url), ("--proxy-url", arguments.proxy_url)):
+        if url is not None and not url.startswith("http://"):
+            parser.error(f"{option} {url} is not of the form http://[ADDRESS]:PORT")
 
 
 def _positive(text: str) -> int:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import os
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from delivery.asgi import Message, Receive, Scope, Send
-from delivery.sessions import LOCAL
+from delivery.asgi import Receive, Scope, Send
+from delivery.sessions import CHANNELS, LOCAL
+from edge_node.contents import BlobGoneError, Contents
 from edge_node.health import Load
-from edge_node.http.messages import Plan, Representation, Request, request_from
+from edge_node.http.hygiene import check_request
+from edge_node.http.messages import Representation, Request, request_from
 from edge_node.http.respond import Responder
 from edge_node.local import LocalContent, Outcome
-from edge_node.memory import MemoryCache
+from edge_node.sending import send_whole, stream
 from edge_node.store import Store
 from edge_node.supply import Supplied, Supply
 
-CHUNK_BYTES = 256 << 10
-"""How much of a large file is read at once: some 50 µs of the event loop from the page cache."""
-
+if TYPE_CHECKING:
+    from edge_node.proxy import Proxy
 
 _UPLOADS = f"/{LOCAL}/"
+_OF_SESSIONS = (f"/{CHANNELS}/", f"/{LOCAL}/")
 
 
 class EdgeApp:
@@ -37,13 +36,16 @@ class EdgeApp:
         load: Load,
         supply: Supply | None = None,
         local: LocalContent | None = None,
+        contents: Contents | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
-        """`supply` fetches what is not here; `local` takes uploads. Without them there is neither."""
+        """`supply` fetches what is not here; `local` takes uploads; `proxy` passes on what is in no manifest.
+        Without them there is none of that."""
         self._store = store
         self._load = load
-        self._supply, self._local = supply, local
+        self._supply, self._local, self._proxy = supply, local, proxy
         self._responder = Responder(edge)
-        self._memory = MemoryCache()
+        self._contents = contents or Contents(store)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI)."""
@@ -62,33 +64,50 @@ class EdgeApp:
             scope["headers"],
         )
         now_s = int(time.time())
+        if self._proxy is not None:
+            target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+            refused = check_request(request.method.encode(), target, request.http_version, scope["headers"])
+            if refused is not None:
+                close = ("Connection", "close")
+                await send_whole(self._responder.say(request, refused.status, refused.text, close), send)
+                return
         if request.method == "PUT" and self._local is not None and request.path.startswith(_UPLOADS):
             outcome = await self._upload(request, receive, scope.get("client"))
-            await _send_whole(
+            await send_whole(
                 self._responder.say(request, outcome.status, outcome.text, *outcome.fields), send
             )
+            return
+        if self._proxy is not None and not self._is_ours(request, now_s):
+            await self._proxy.answer(request, receive, send)
             return
         supplied = Supplied()
         if self._supply is not None and request.method in ("GET", "HEAD"):
             supplied = await self._supply.provide(request.path, now_s)
             if supplied.problem:
-                await _send_whole(self._responder.say(request, 502, supplied.problem), send)
+                await send_whole(self._responder.say(request, 502, supplied.problem), send)
                 return
         for last_try in (False, True):
             plan = self._responder.respond(request, partial(self._lookup, now_s, supplied), now_s)
             try:
-                content = self._open(plan)
+                content = self._contents.open(plan.content)
                 break
-            except (FileNotFoundError, KeyError):
+            except BlobGoneError:
                 # Removed between look-up and opening, because a newer version has just replaced it.
                 if last_try:
                     raise
         if isinstance(content, bytes):
-            await _send_whole(plan, send, content)
+            await send_whole(plan, send, content)
             return
         with content:
-            await send(_start(plan))
-            await _stream(plan, content, receive, send)
+            await stream(plan, content, receive, send)
+
+    def _is_ours(self, request: Request, now_s: int) -> bool:
+        """Whether a request is for what the edge has or should have: a file in a manifest, a folder of one,
+        or something of a session."""
+        path = request.path
+        if path.startswith(_OF_SESSIONS) or self._store.resolve(path, now_s) is not None:
+            return True
+        return not path.endswith("/") and self._store.resolve(path + "/", now_s) is not None
 
     async def _upload(self, request: Request, receive: Receive, client: Sequence[Any] | None) -> Outcome:
         assert self._local is not None
@@ -110,62 +129,3 @@ class EdgeApp:
             was_here=not supplied.was_fetched,
             is_by_users=found.prefix.startswith(f"{LOCAL}/"),
         )
-
-    def _open(self, plan: Plan) -> bytes | BinaryIO:
-        """The whole content when it is small enough for memory, else the open file it comes from, which
-        outlives its removal. Raises FileNotFoundError or KeyError when the blob has just been removed."""
-        pieces: list[bytes] = []
-        for piece in plan.content:
-            if isinstance(piece, bytes):
-                pieces.append(piece)
-                continue
-            blob = self._memory.get(piece.sha256)
-            if blob is None:
-                path = self._store.path(piece.sha256)
-                if self._store.blobs.size(piece.sha256) > self._memory.max_item_bytes:
-                    return open(path, "rb", buffering=0)
-                blob = path.read_bytes()
-                if hashlib.sha256(blob).hexdigest() != piece.sha256 and not self._store.check(piece.sha256):
-                    raise FileNotFoundError(path)  # the disk has spoilt it, so it is not here any more
-                self._memory.put(piece.sha256, blob)
-            pieces.append(blob if piece.stop - piece.start == len(blob) else blob[piece.start : piece.stop])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _start(plan: Plan) -> Message:
-    fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in plan.fields]
-    if plan.close:
-        fields.append((b"connection", b"close"))
-    return {"type": "http.response.start", "status": plan.status, "headers": fields}
-
-
-async def _send_whole(plan: Plan, send: Send, content: bytes | None = None) -> None:
-    """Send an answer whose content is in memory; that of the plan itself when none is given."""
-    if content is None:
-        content = b"".join(piece for piece in plan.content if isinstance(piece, bytes))
-    await send(_start(plan))
-    await send({"type": "http.response.body", "body": content})
-
-
-async def _stream(plan: Plan, file: BinaryIO, receive: Receive, send: Send) -> None:
-    """Send chunk by chunk at the client's pace, until it has all or goes away."""
-    gone = asyncio.create_task(_disconnected(receive))
-    try:
-        for piece in plan.content:
-            if isinstance(piece, bytes):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                continue
-            for offset in range(piece.start, piece.stop, CHUNK_BYTES):
-                chunk = os.pread(file.fileno(), min(CHUNK_BYTES, piece.stop - offset), offset)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                await asyncio.sleep(0)  # others take their turn, and `gone` can be noticed
-                if gone.done():
-                    return
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        gone.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

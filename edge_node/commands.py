@@ -73,6 +73,7 @@ def serve(arguments: argparse.Namespace) -> int:
         arguments.rate_mbps,
         arguments.mtu_bytes,
         arguments.unicast_sessions,
+        arguments.proxy_url,
     )
     journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
     for warning in store.warnings:

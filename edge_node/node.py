@@ -17,11 +17,15 @@ from edge_node.trust import keep_keys, own_key
 from edge_node.upload_limits import UploadLimits
 
 if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
     from delivery.manifest import Manifest
     from delivery.session_api import SessionApp
+    from edge_node.contents import Contents
     from edge_node.epoch_keys import EpochKeys
     from edge_node.health import Heart
     from edge_node.local import LocalContent
+    from edge_node.proxy import Proxy
     from edge_node.receiver import Reception, Surroundings
     from edge_node.regions import RegionHead
     from edge_node.reports import Reporter
@@ -54,7 +58,8 @@ class LocalOptions:
 class Options:
     """What `python -m edge_node serve` was asked to do. Ports are TCP, 0 picks a free one; `capacity` is the
     number of requests at once that the edge is made for; `scrub_bytes_per_s` 0 scrubs nothing. What the edge
-    itself sends goes at `rate_mbps` in packets of at most `mtu_bytes`."""
+    itself sends goes at `rate_mbps` in packets of at most `mtu_bytes`. What is in no manifest is asked of the
+    server at `proxy_url`."""
 
     name: str
     address: str
@@ -74,6 +79,7 @@ class Options:
     rate_mbps: float = 20.0
     mtu_bytes: int = 1500
     unicast_sessions: bool = False
+    proxy_url: str | None = None
 
     @property
     def site(self) -> Session:
@@ -148,6 +154,7 @@ class _Node:
         self._fetcher, self._supply = fetcher, supply
         self._region: Reception | RegionHead | None = None
         self._region_version = 0
+        self._proxy: Proxy | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._status = Status(
             options.name,
@@ -164,12 +171,16 @@ class _Node:
         """Serve until `stop`; then end everything in the order in which it depends on each other."""
         from delivery.asgi import Application, listen, serve
         from edge_node.app import EdgeApp
+        from edge_node.contents import Contents
         from edge_node.sync import SyncApp
 
         options = self._options
-        app = EdgeApp(options.name, self._store, self._load, self._supply, self._local)
+        contents = Contents(self._store)
+        self._proxy = self._make_proxy(contents)
+        app = EdgeApp(options.name, self._store, self._load, self._supply, self._local, contents, self._proxy)
         listener = listen(options.address, options.port)
         servers: list[tuple[Application, socket.socket, float]] = [(app, listener, 0.0)]
+        protocol = _guarded() if self._proxy is not None else None
         addresses = {"address": options.address, "port": listener.getsockname()[1]}
         if options.sync_address is not None:
             listener = listen(options.sync_address, options.sync_port)
@@ -197,7 +208,12 @@ class _Node:
         async with asyncio.TaskGroup() as group:
             for application, listener, gather_s in servers:
                 serving = serve(
-                    application, sockets=[listener], stop=stop, started=started, gather_s=gather_s
+                    application,
+                    sockets=[listener],
+                    stop=stop,
+                    started=started,
+                    gather_s=gather_s,
+                    protocol=protocol if application is app else None,
                 )
                 group.create_task(serving)
             await self._begin()
@@ -205,6 +221,8 @@ class _Node:
             if heart is not None:
                 heart.stop()
             await self._end()
+        if self._proxy is not None:  # the last answers are sent
+            await self._proxy.close()
         await self._writer.close()
 
     async def _begin(self) -> None:
@@ -380,6 +398,16 @@ class _Node:
             limits=options.local.limits,
         )
 
+    def _make_proxy(self, contents: Contents) -> Proxy | None:
+        from edge_node.http.cache.policy import Policy
+        from edge_node.proxy import Proxy
+        from edge_node.upstream import Upstream
+
+        options = self._options
+        if options.proxy_url is None:
+            return None
+        return Proxy(Policy(options.name), Upstream(options.proxy_url), self._writer, contents)
+
     def _make_heart(self) -> Heart | None:
         from edge_node.health import Heart
 
@@ -387,3 +415,9 @@ class _Node:
         if options.heartbeat_interface is None or options.sync_address is None:
             return None
         return Heart(options.sync_address, options.heartbeat_interface, self._load)
+
+
+def _guarded() -> type[HttpToolsProtocol]:
+    from edge_node.guard import GuardedProtocol
+
+    return GuardedProtocol

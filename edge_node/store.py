@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Store:
         self.lock = threading.RLock()
         self._sites: dict[str, Site] = {}
         self._listed: frozenset[str] = frozenset()
+        self._guests: set[str] = set()
         try:
             self._directory = _take(root)
             try:
@@ -192,6 +193,17 @@ class Store:
                 self.parts.forget(sha256)
         return outcomes
 
+    def adopt(self, sha256: str) -> None:
+        """Let a blob that no manifest lists stay until it is `release`d, or evicted: it is one of the first
+        to make room. Not remembered across restarts."""
+        self._guests.add(sha256)
+
+    def release(self, sha256: str) -> None:
+        """A blob that was adopted is not needed any more."""
+        self._guests.discard(sha256)
+        if sha256 not in self._listed:
+            self.blobs.remove(sha256)
+
     def resolve(self, url_path: str, now_unix_s: int) -> Resolved | None:
         """The file a raw URL path names at `now_unix_s` (seconds since 1970), None when there is none: it
         is in no manifest, or has expired. It counts as used.
@@ -254,8 +266,18 @@ class Store:
     def _remove_unlisted(self) -> None:
         # The content of a manifest that was damaged waits for its successor.
         if not any(site.has_lost_its_newest for site in self.sites()):
-            self.blobs.remove_all_but(self._listed)
+            self.blobs.remove_all_but(_Either(self._listed, self._guests))
             self.parts.discard_all_but(self._listed)
+
+
+class _Either:
+    """What is in one of two sets, of which the second may change while it is looked at."""
+
+    def __init__(self, one: Container[str], other: Container[str]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, sha256: object) -> bool:
+        return sha256 in self._one or sha256 in self._other
 
 
 def _take(root: Path) -> int:

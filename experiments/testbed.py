@@ -43,6 +43,7 @@ OVS_SETTLE_S = 15
 RECORDER_TIMEOUT_S = 10
 _WARM_MODULES = (
     "controller.__main__", "edge_node.__main__", "origin.__main__", "os_ken.base.app_manager",
+    "edge_node.app", "edge_node.commands", "edge_node.node", "edge_node.subscriptions", "origin.publisher",
     "os_ken.controller.ofp_handler", "raptorq", "cryptography.hazmat.primitives.asymmetric.ed25519",
     "uvicorn", "uvicorn.protocols.http.httptools_impl", "dnslib",
 )  # fmt: skip

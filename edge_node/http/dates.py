@@ -21,6 +21,7 @@ _FORMS = (
         rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?P<month>\w{{3}}) (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})"
     ),
 )
+_FORMS_IN_ANY_CASE = tuple(re.compile(form.pattern, re.IGNORECASE) for form in _FORMS)
 
 
 def format_date(seconds: int) -> str:
@@ -28,20 +29,23 @@ def format_date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
 
 
-def parse_date(text: str, now_s: int) -> int | None:
+def parse_date(text: str, now_s: int, *, any_case: bool = False) -> int | None:
     """Seconds since the epoch, or None when `text` is no HTTP-date.
+
+    Caches read dates in `any_case` (RFC 9111 section 4.2); everybody else takes them as they are written.
 
     `now_s` settles the century of the obsolete two-digit form: a year more than 50 years ahead lies
     in the past (RFC 9110 section 5.6.7).
     """
-    for form in _FORMS:
+    for form in _FORMS_IN_ANY_CASE if any_case else _FORMS:
         if match := form.fullmatch(text):
             break
     else:
         return None
-    if match["month"] not in _MONTHS:
+    name = match["month"].capitalize() if any_case else match["month"]
+    if name not in _MONTHS:
         return None
-    month = _MONTHS.index(match["month"]) + 1
+    month = _MONTHS.index(name) + 1
     year = int(match["year"])
     if len(match["year"]) == 2:
         current = int(format_date(now_s)[12:16])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 
@@ -12,8 +12,8 @@ class Request:
     """A request's control data and fields.
 
     `path` is the raw (still percent-encoded) path, `query` what follows the question mark. `fields`
-    maps lower-case names to values; repeated fields are joined by a comma (RFC 9110 section 5.3).
-    `hosts` is the number of Host fields.
+    maps lower-case names to values; repeated fields are joined by a comma (RFC 9110 section 5.3), cookies by
+    a semicolon (RFC 9113 section 8.2.3). `hosts` is the number of Host fields.
     """
 
     method: str
@@ -22,14 +22,30 @@ class Request:
     http_version: str = "1.1"
     fields: Mapping[str, str] | None = None
     hosts: int = 1
+    scheme: str = "http"
 
     def field(self, name: str) -> str | None:
         """The value of the field `name` (lower case), or None when it was not sent."""
         return self.fields.get(name) if self.fields else None
 
+    @property
+    def target(self) -> str:
+        """The request target in origin form (RFC 9112 section 3.2.1)."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def has_content(self) -> bool:
+        """Whether content follows the head (RFC 9112 section 6.3)."""
+        return self.field("transfer-encoding") is not None or self.field("content-length") not in (None, "0")
+
 
 def request_from(
-    method: str, path: str, query: str, http_version: str, raw_fields: Iterable[tuple[bytes, bytes]]
+    method: str,
+    path: str,
+    query: str,
+    http_version: str,
+    raw_fields: Iterable[tuple[bytes, bytes]],
+    scheme: str = "http",
 ) -> Request:
     """Build a `Request` from a server's list of (lower-case name, value) pairs."""
     fields: dict[str, str] = {}
@@ -37,8 +53,18 @@ def request_from(
     for raw_name, raw_value in raw_fields:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
         hosts += name == "host"
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return Request(method, path, query, http_version, fields, hosts)
+        separator = "; " if name == "cookie" else ", "
+        fields[name] = f"{fields[name]}{separator}{value}" if name in fields else value
+    return Request(method, path, query, http_version, fields, hosts, scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """The same content in a content coding (`zstd`, `br`, `gzip`): a blob of its own."""
+
+    coding: str
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +73,8 @@ class Representation:
 
     `modified_s` is the time of its last change in seconds since the epoch, None when nobody knows;
     `version` that of the site it belongs to. `was_here` says that it had not to be fetched for this request,
-    `is_by_users` that anybody may have written it.
+    `is_by_users` that anybody may have written it. `coded` are the forms of it that are compressed; one of
+    those, as a representation, says so with `coding`.
     """
 
     sha256: str
@@ -57,11 +84,24 @@ class Representation:
     version: int | None = None
     was_here: bool = True
     is_by_users: bool = False
+    coded: tuple[Coded, ...] = ()
+    coding: str = ""
 
     @property
     def etag(self) -> str:
-        """The strong entity tag (RFC 9110 section 8.8.3); the same on every edge."""
-        return f'"{self.sha256}"'
+        """The strong entity tag (RFC 9110 section 8.8.3); the same on every edge that has the same bytes.
+
+        Each coding has its own (section 8.8.3.3), of the coded bytes: two compressors make different ones.
+        """
+        return f'"{self.sha256}-{self.coding}"' if self.coding else f'"{self.sha256}"'
+
+    def in_coding(self, coded: Coded) -> Representation:
+        """This file as one of its `coded` forms."""
+        return replace(self, sha256=coded.sha256, size=coded.size, coding=coded.coding)
+
+    def slices(self, start: int, stop: int) -> tuple[Slice, ...]:
+        """Where the bytes from `start` to `stop` (exclusive) are."""
+        return (Slice(self.sha256, start, stop),) if start < stop else ()
 
 
 @dataclass(frozen=True, slots=True)

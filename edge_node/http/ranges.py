@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from enum import Enum
+from typing import Protocol
 
-from edge_node.http.messages import Representation, Slice
+from edge_node.http.messages import Fields, Plan, Slice
 
 MAX_RANGES = 16
 """A request for more ranges than this gets the whole file (section 14.2 allows it, 17.15 advises it)."""
@@ -70,27 +71,71 @@ def _joined(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop, _ in sorted(joined, key=lambda interval: interval[2])]
 
 
+_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<size>\d{1,18}|\*)", re.ASCII)
+
+
+def parse_content_range(value: str) -> tuple[int, int, int | None] | None:
+    """The (start, stop, size) a part's Content-Range says, size None when that is not known; None when it
+    says nothing sensible (section 14.4)."""
+    match = _CONTENT_RANGE.fullmatch(value)
+    if match is None:
+        return None
+    start, stop = int(match["first"]), int(match["last"]) + 1
+    size = None if match["size"] == "*" else int(match["size"])
+    return (start, stop, size) if start < stop and (size is None or stop <= size) else None
+
+
 def content_range(start: int, stop: int, size: int) -> str:
     """The Content-Range of one part (section 14.4)."""
     return f"bytes {start}-{stop - 1}/{size}"
 
 
+class Divisible(Protocol):
+    """Content that parts can be taken of."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    @property
+    def content_type(self) -> str:
+        """Its media type, "" when nobody knows."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest of its bytes, or of some that are among them."""
+
+    def slices(self, start: int, stop: int) -> tuple[Slice, ...]:
+        """Where the bytes from `start` to `stop` (exclusive) are."""
+
+
+def partial(fields: Fields, target: Divisible, intervals: list[tuple[int, int]]) -> Plan:
+    """206 Partial Content: one part as it is, several as multipart/byteranges (section 15.3.7)."""
+    if len(intervals) > 1:
+        content_type, pieces, length = multipart(target, intervals)
+        return Plan(206, (*fields, ("Content-Type", content_type), ("Content-Length", str(length))), pieces)
+    start, stop = intervals[0]
+    fields += (("Content-Range", content_range(start, stop, target.size)),)
+    if target.content_type:
+        fields += (("Content-Type", target.content_type),)
+    return Plan(206, (*fields, ("Content-Length", str(stop - start))), target.slices(start, stop))
+
+
 def multipart(
-    target: Representation, intervals: list[tuple[int, int]]
+    target: Divisible, intervals: list[tuple[int, int]]
 ) -> tuple[str, tuple[bytes | Slice, ...], int]:
     """The Content-Type, the pieces and the length of a multipart/byteranges answer (section 14.6).
 
     The boundary derives from the content's digest, which the content cannot contain.
     """
     boundary = "nearcast-" + hashlib.sha256(f"{target.sha256} {intervals}".encode()).hexdigest()[:32]
+    media_type = f"Content-Type: {target.content_type}\r\n" if target.content_type else ""
     pieces: list[bytes | Slice] = []
     length = 0
     for start, stop in intervals:
-        head = (
-            f"\r\n--{boundary}\r\nContent-Type: {target.content_type}\r\n"
-            f"Content-Range: {content_range(start, stop, target.size)}\r\n\r\n"
-        ).encode()
-        pieces += [head, Slice(target.sha256, start, stop)]
+        in_whole = content_range(start, stop, target.size)
+        head = f"\r\n--{boundary}\r\n{media_type}Content-Range: {in_whole}\r\n\r\n".encode("latin-1")
+        pieces += [head, *target.slices(start, stop)]
         length += len(head) + stop - start
     tail = f"\r\n--{boundary}--\r\n".encode()
     return f"multipart/byteranges; boundary={boundary}", (*pieces, tail), length + len(tail)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge_node.http.codings import negotiated
 from edge_node.http.conditions import Outcome, evaluate, range_applies
 from edge_node.http.dates import format_date
-from edge_node.http.messages import Fields, Plan, Representation, Request, Slice
-from edge_node.http.ranges import NoPart, content_range, multipart, parse_range
+from edge_node.http.digests import digest_value
+from edge_node.http.messages import Fields, Plan, Representation, Request
+from edge_node.http.plain import text_answer
+from edge_node.http.ranges import NoPart, parse_range, partial
 
 Lookup = Callable[[str], Representation | None]
 """From a raw URL path to the file it names now, None when there is none."""
@@ -20,6 +22,7 @@ _CACHE_CONTROL = "no-cache"
 """An update must show at once, and asking the nearest edge whether a copy is current is cheap."""
 
 
+_VARY = ("Vary", "Accept-Encoding")
 _UNTRUSTED = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
 """Nothing that a user has uploaded may act in the name of the service."""
 _CONTENT_UNREAD = frozenset({400, 411, 413, 429})
@@ -49,6 +52,10 @@ class Responder:
                 location = ("Location", f"{request.path}/{query}")
                 return self._error(request, 308, "the folder is at the path with a slash", location)
             return self._error(request, 404, "no such file here")
+        chosen = negotiated(target, request.field("accept-encoding"))
+        if chosen is None:
+            return self._error(request, 406, "every coding there is was refused", _VARY)
+        target = chosen
         outcome = evaluate(request, target, now_s)
         if outcome is Outcome.FAILED:
             return self._error(request, 412, "the file is not the version asked for")
@@ -58,6 +65,8 @@ class Responder:
 
     def _deliver(self, request: Request, target: Representation, now_s: int) -> Plan:
         fields = (*self._common, *self._about(target), ("Accept-Ranges", "bytes"))
+        if target.coding:
+            fields += (("Content-Encoding", target.coding),)
         range_field = request.field("range") if request.method == "GET" else None
         if range_field is not None and range_applies(request, target, now_s):
             intervals = parse_range(range_field, target.size)
@@ -65,10 +74,9 @@ class Responder:
                 unsatisfied = ("Content-Range", f"bytes */{target.size}")
                 return self._error(request, 416, "no byte of that range exists", unsatisfied)
             if not isinstance(intervals, NoPart):
-                return _partial(fields, target, intervals)
+                return partial(fields, target, intervals)
         fields += (("Content-Type", target.content_type), ("Content-Length", str(target.size)))
-        content = (Slice(target.sha256, 0, target.size),) if target.size and request.method == "GET" else ()
-        return Plan(200, fields, content)
+        return Plan(200, fields, target.slices(0, target.size) if request.method == "GET" else ())
 
     @property
     def _common(self) -> Fields:
@@ -76,13 +84,14 @@ class Responder:
 
     def _about(self, target: Representation) -> Fields:
         """What every answer with a file says about it: validators, freshness, where it comes from."""
-        digest = base64.b64encode(bytes.fromhex(target.sha256)).decode()
         fields: Fields = (
             ("ETag", target.etag),
             ("Cache-Control", _CACHE_CONTROL),
             ("Cache-Status", f"{self.edge}; {'hit' if target.was_here else 'fwd=miss; stored'}"),
-            ("Repr-Digest", f"sha-256=:{digest}:"),
+            ("Repr-Digest", digest_value(target.sha256)),
         )
+        if target.coded:
+            fields += (_VARY,)
         if target.version is not None:
             fields += (("Nearcast-Version", str(target.version)),)
         if target.is_by_users:
@@ -97,32 +106,8 @@ class Responder:
         return self._error(request, status, text, *extra)
 
     def _error(self, request: Request, status: int, text: str, *extra: tuple[str, str]) -> Plan:
-        """An answer without a file: one line of text, not to be stored by anyone."""
-        body = f"{status}: {text}\n".encode()
-        fields = (
-            *self._common,
-            ("Cache-Control", "no-store"),
-            *extra,
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-        )
-        return Plan(
-            status, fields, () if request.method == "HEAD" else (body,), close=status in _CONTENT_UNREAD
-        )
-
-
-def _partial(fields: Fields, target: Representation, intervals: list[tuple[int, int]]) -> Plan:
-    """206 Partial Content: one part as it is, several as multipart/byteranges (RFC 9110 section 15.3.7)."""
-    if len(intervals) > 1:
-        content_type, pieces, length = multipart(target, intervals)
-        return Plan(206, (*fields, ("Content-Type", content_type), ("Content-Length", str(length))), pieces)
-    start, stop = intervals[0]
-    fields += (
-        ("Content-Range", content_range(start, stop, target.size)),
-        ("Content-Type", target.content_type),
-        ("Content-Length", str(stop - start)),
-    )
-    return Plan(206, fields, (Slice(target.sha256, start, stop),))
+        close = status in _CONTENT_UNREAD
+        return text_answer(request.method, status, text, self._common, extra, close=close)
 
 
 def _refusal(request: Request) -> tuple[int, str] | tuple[int, str, tuple[str, str]] | None:

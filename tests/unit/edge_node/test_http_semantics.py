@@ -292,3 +292,15 @@ def test_host_field(version: str, hosts: int, status: int) -> None:
 def test_head_has_the_fields_of_get() -> None:
     for path in [*FILES, "/none", "/folder"]:
         assert ask(path, "HEAD").fields == ask(path).fields
+
+
+@pytest.mark.parametrize(
+    ("sends", "status"), [({}, 200), ({"range": "bytes=2-4"}, 206), ({"if_none_match": ETAG}, 304)]
+)
+def test_an_answer_names_the_version_it_is_from(sends: dict[str, str], status: int) -> None:
+    raw = [(b"host", b"x"), *((name.replace("_", "-").encode(), v.encode()) for name, v in sends.items())]
+    target = Representation(SHA, 10, "text/plain", version=17)
+    plan = Responder("edge3").respond(request_from("GET", "/", "", "1.1", raw), lambda _: target, NOW_S)
+    assert plan.status == status
+    assert dict(plan.fields)["Nearcast-Version"] == "17"
+    assert "Nearcast-Version" not in dict(ask(**sends).fields)

@@ -1,0 +1,74 @@
+"""The bytes of a request's head before a lenient parser reads them (RFC 9112 sections 2 to 5).
+
+A parser that takes a bare LF for the end of a line, or joins folded lines, agrees with no other on where one
+request ends. So these are refused before it sees them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edge_node.http.hygiene import DEFAULT_LIMITS, Limits, Refusal, check_request
+
+_REQUEST_LINE = re.compile(rb"(?P<method>[^ ]+) (?P<target>[^ ]+) HTTP/(?P<version>\d\.\d)")
+_ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?#]*)(?P<rest>[/?].*)?", re.IGNORECASE)
+
+
+def end_of_head(data: bytes | bytearray) -> int | None:
+    """Where the head at the beginning of `data` ends, its empty line included; None while more has to come.
+
+    Empty lines before it belong to it (section 2.2).
+    """
+    start = 0
+    while data[start : start + 2] == b"\r\n":
+        start += 2
+    end = data.find(b"\r\n\r\n", start)
+    return None if end < 0 else end + 4
+
+
+def check_beginning(data: bytes | bytearray, limits: Limits = DEFAULT_LIMITS) -> Refusal | None:
+    """Why to refuse a request of whose head only `data` has come so far; None while it may become one."""
+    if len(data) > limits.target_bytes + limits.method_bytes + limits.all_fields_bytes:
+        return Refusal(431, "the head does not end")
+    if data[:1] and data[:1] not in b"\r" and not 0x21 <= data[0] <= 0x7E:
+        return Refusal(400, "no request begins like this")
+    return _check_line_ends(bytes(data[:-1] if data[-1:] == b"\r" else data))
+
+
+def check_head(head: bytes, limits: Limits = DEFAULT_LIMITS) -> Refusal | None:
+    """Why to refuse a request with this head, which `end_of_head` has found; None when it is in order."""
+    refused = _check_line_ends(head)
+    if refused is not None:
+        return refused
+    line, *lines = head.strip(b"\r\n").split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        return Refusal(400, "the request line is not method, target and version with a space between")
+    version = match["version"].decode()
+    if version not in ("1.0", "1.1"):
+        return Refusal(505, f"no HTTP/{version} here")
+    fields: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t"):
+            return Refusal(400, "a folded line")  # section 5.2
+        name, colon, value = line.partition(b":")
+        if not colon:
+            return Refusal(400, "a line without a colon")
+        if name != name.rstrip(b" \t"):
+            return Refusal(400, "a space before a colon")  # section 5.1
+        fields.append((name.lower(), value.strip(b" \t")))
+    target = match["target"]
+    if absolute := _ABSOLUTE.fullmatch(target):
+        hosts = [value.lower() for name, value in fields if name == b"host"]
+        if hosts != [absolute["authority"].lower()]:
+            return Refusal(400, "the target and Host name different hosts")  # section 3.2.2
+        target = absolute["rest"] or b"/"
+        target = b"/" + target if target.startswith(b"?") else target
+    return check_request(match["method"], target, version, fields, limits)
+
+
+def _check_line_ends(data: bytes) -> Refusal | None:
+    """Every CR and LF is half of a CRLF (section 2.2)."""
+    if data.count(b"\r\n") != data.count(b"\n") or data.count(b"\r\n") != data.count(b"\r"):
+        return Refusal(400, "a CR or LF alone")
+    return None
