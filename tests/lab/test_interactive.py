@@ -86,9 +86,7 @@ def test_the_prompt_and_exit(
     session = labs_up["first"]
     terminal = session.terminal
     terminal.wait_for(PROMPT)
-    terminal.type(FETCH)
-    terminal.wait_for("<200 edge1>")
-    terminal.wait_for(PROMPT)
+    _fetch_from(terminal, "edge1")
     terminal.type("links\n")
     assert "core1-dist1: 1 ms, 40000 Mbit/s, up" in terminal.wait_for(PROMPT)
     terminal.type("pingall\n")
@@ -100,9 +98,7 @@ def test_the_prompt_and_exit(
     _check_verify(session)
     terminal.type("link access1 edge1 down\n")
     terminal.wait_for(PROMPT)
-    terminal.type(FETCH)
-    terminal.wait_for("<200 edge2>")
-    terminal.wait_for(PROMPT)
+    _fetch_from(terminal, "edge2")
     terminal.type("link access1 moon down\n")
     assert "no such link" in terminal.wait_for(PROMPT)
     terminal.type("user99 true\n")
@@ -124,6 +120,19 @@ def test_the_prompt_and_exit(
     session.check_ended()
 
 
+def _fetch_from(terminal: Terminal, edge: str) -> None:
+    """A user is answered by this edge, in the end: on the real clock of a busy machine a heartbeat may be
+    late, and its edge out for a moment."""
+    deadline = time.monotonic() + SETTLE_LIMIT_S
+    while True:
+        terminal.type(FETCH)
+        text = terminal.wait_for(PROMPT)
+        if f"<200 {edge}>" in text:
+            return
+        assert time.monotonic() < deadline, text
+        time.sleep(1)
+
+
 def _check_operations(session: Session) -> None:
     """What the controller knows and what is asked of it, from another terminal and at the prompt."""
 
@@ -143,16 +152,12 @@ def _check_operations(session: Session) -> None:
     names = {sample["name"] for sample in ask("metrics")}
     assert "nearcast_controller_synced" in names
     ask("drain", "edge1")
-    terminal.type(FETCH)
-    terminal.wait_for("<200 edge2>")
-    terminal.wait_for(PROMPT)
+    _fetch_from(terminal, "edge2")
     terminal.type("undrain edge1\n")
     assert "edge1 may get new connections" in terminal.wait_for(PROMPT)
     terminal.type("bind user1 edge3\n")
     terminal.wait_for(PROMPT)
-    terminal.type(FETCH)
-    terminal.wait_for("<200 edge3>")
-    terminal.wait_for(PROMPT)
+    _fetch_from(terminal, "edge3")
     ask("bind", "user1", "nearest")
     assert ask("subscribe", "user1", "tcp/8080")["port"] == 8080
     assert ask("trace", "user3", "user1", "--port", "8080")["there"]["ends"][0]["fate"] == "delivered"
