@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from delivery.lct import EXT_CENC, EXT_FDT, EXT_FTI, LctError, LctHeader, decode_lct
 
+FDT_TOI = 0
+"""The object that describes the others (RFC 6726 section 3.3)."""
 NO_CODE = 0
 RAPTORQ = 6
 FLUTE_VERSION = 2

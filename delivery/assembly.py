@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 from delivery.events import BlobReceived, PieceReceived
-from delivery.manifest import EMPTY_SHA256, EVERYWHERE, REGION, Bundle, Manifest
+from delivery.manifest import EMPTY_SHA256, Bundle, Manifest, class_of
 
 
 class Assembly:
@@ -20,7 +20,7 @@ class Assembly:
         region: str = "",
     ) -> None:
         """`has_piece` tells of pieces (SHA-256, offset) of blobs that are not whole yet."""
-        wanted = REGION + region if region else EVERYWHERE
+        wanted = class_of(region)
         self.manifest = manifest
         self.region = region
         self.missing: dict[str, int] = {

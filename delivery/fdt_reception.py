@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from delivery.alc import AlcPacket, Oti, content_encoding, decode_fti, encode_payload_id, fdt_instance_id
+from delivery.alc import (
+    FDT_TOI,
+    AlcPacket,
+    Oti,
+    content_encoding,
+    decode_fti,
+    encode_payload_id,
+    fdt_instance_id,
+)
 from delivery.fdt import MAX_FDT_BYTES, FdtError, FdtInstance, decode_fdt
 from delivery.fec import is_supported
 from delivery.slots import Slot
 
-FDT_TOI = 0
 _MOST_AT_ONCE = 4
 """Instances whose packets may come mixed."""
 
 
 class FdtReception:
-    """Puts one FDT instance at a time together; a packet of another one starts anew."""
+    """Puts FDT instances together, a few at a time; of more the oldest is given up."""
 
     def __init__(self) -> None:
         self._slots: dict[tuple[int, Oti], Slot] = {}

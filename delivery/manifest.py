@@ -104,6 +104,11 @@ class Manifest:
         return {entry.sha256: entry.size for entry in self.files}
 
 
+def class_of(region: str) -> str:
+    """The class of the files that a region's stream brings, of the site's own stream for ""."""
+    return REGION + region if region else EVERYWHERE
+
+
 def check_manifest(manifest: Manifest) -> None:
     """Raise ManifestError unless every path is safe, every size fits and nothing is named twice."""
     if not manifest.site or manifest.version < 1:

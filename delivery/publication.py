@@ -44,6 +44,12 @@ class Numbers:
     next_fdt_instance: int = 0
     blobs: Mapping[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def from_json(cls, data: Any) -> Numbers:
+        """From what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError for anything else."""
+        numbers = (int(data["version"]), int(data["next_toi"]), int(data["next_fdt_instance"]))
+        return cls(*numbers, dict(data["blobs"]))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 
-from delivery.alc import Oti, decode_fti, decode_packet
+from delivery.alc import FDT_TOI, Oti, decode_fti, decode_packet
 from delivery.announcement import manifest_version
 from delivery.assembly import Assembly
 from delivery.coding import CodingError, KeyNeededError, decode_bundle, unseal_manifest
@@ -25,7 +25,7 @@ from delivery.events import (
     SiteComplete,
 )
 from delivery.fdt import FdtError, FdtInstance
-from delivery.fdt_reception import FDT_TOI, FdtReception
+from delivery.fdt_reception import FdtReception
 from delivery.fec import is_supported
 from delivery.lct import LctError
 from delivery.manifest import EMPTY_SHA256, Bundle, Manifest, ManifestError

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from delivery.alc import NO_CODE, RAPTORQ, Oti
+from delivery.alc import FDT_TOI, NO_CODE, RAPTORQ, Oti
 from delivery.announcement import Announcement, Announcer
 from delivery.fdt import FdtFile
 from delivery.fec import ALIGNMENT, NoCodeEncoder, RaptorQEncoder, no_code_oti, raptorq_oti
@@ -21,7 +21,6 @@ from delivery.lct import LctHeader, encode_lct
 from delivery.pacing import Pacer, frame_bytes
 from delivery.repair import LossEstimate, RepairDesk
 
-FDT_TOI = 0
 HEADERS_BYTES = 64
 """Around a symbol: IPv6 40, UDP 8, LCT 12, FEC payload ID 4."""
 FDT_HEADERS_BYTES = 100

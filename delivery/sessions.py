@@ -14,6 +14,8 @@ from ipaddress import IPv6Address
 MAX_SESSIONS = 4096
 CHANNELS, LOCAL = "live", "local"
 """The first part of the paths of channels, and of local content: `live/NAME/…`, `local/EDGE/…`."""
+URL_PREFIXES = (f"/{CHANNELS}/", f"/{LOCAL}/")
+"""How the paths of URLs begin that lie in another session than the site's."""
 
 _HEX = frozenset(string.hexdigits.lower())
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from delivery.asgi import Receive, Scope, Send
-from delivery.sessions import CHANNELS, LOCAL
+from delivery.sessions import LOCAL, URL_PREFIXES
 from edge_node.contents import BlobGoneError, Contents
 from edge_node.health import Load
 from edge_node.http.hygiene import check_request
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edge_node.proxy import Proxy
 
 _UPLOADS = f"/{LOCAL}/"
-_OF_SESSIONS = (f"/{CHANNELS}/", f"/{LOCAL}/")
 
 
 class EdgeApp:
@@ -105,7 +104,7 @@ class EdgeApp:
         """Whether a request is for what the edge has or should have: a file in a manifest, a folder of one,
         or something of a session."""
         path = request.path
-        if path.startswith(_OF_SESSIONS) or self._store.resolve(path, now_s) is not None:
+        if path.startswith(URL_PREFIXES) or self._store.resolve(path, now_s) is not None:
             return True
         return not path.endswith("/") and self._store.resolve(path + "/", now_s) is not None
 

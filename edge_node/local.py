@@ -221,8 +221,7 @@ def _is_name(name: str) -> bool:
 
 def _load_numbers(path: Path) -> Numbers:
     try:
-        data = json.loads(path.read_text())
-        return Numbers(int(data["version"]), int(data["next_toi"]), int(data["next_fdt_instance"]))
+        return Numbers.from_json(json.loads(path.read_text()))
     except FileNotFoundError:
         return Numbers()
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -143,8 +144,9 @@ class _Node:
         self._local = self._make_local()
         fetcher = supply = None
         if options.group is not None:
-            self._reception = self._receive_site(options.group)
-            self._subscriptions = self._make_subscriptions(options.group.interface)
+            interface = options.group.interface
+            self._reception = self._receive(options.site, interface, self._reporter, accepted=self._accepted)
+            self._subscriptions = self._make_subscriptions(interface)
         if self._subscriptions is not None and options.origin_url is not None:
             subscriptions, origin_url = self._subscriptions, options.origin_url
             fetcher = Fetcher(
@@ -289,10 +291,7 @@ class _Node:
             self._region.tell_machine()
 
     def _join_region(self, manifest: Manifest) -> Reception | RegionHead | None:
-        from edge_node.multicast import join
-        from edge_node.receiver import Reception
         from edge_node.regions import RegionHead, region_session
-        from edge_node.reports import Reporter
 
         options, group, fetcher = self._options, self._options.group, self._fetcher
         session = region_session(manifest, options.region)
@@ -304,34 +303,45 @@ class _Node:
                 group.interface,
                 self._store,
                 lambda entry: fetcher.fetch("", entry),
-                options.keys or {},
+                {} if options.keys is None else options.keys,  # none yet is not none ever
                 self._journal,
                 rate_mbps=options.rate_mbps,
                 mtu_bytes=options.mtu_bytes,
             )
         # What the head's stream does not bring comes from the origin, who has everything.
-        reception = Reception(
-            replace(session, url=options.origin_url or session.url),
-            lambda: join(session.group, session.source, group.interface, session.port),
-            self._keys,
-            self._surroundings,
-            Reporter(session.url, options.name, options.seed, self._journal),
-        )
+        origin_session = replace(session, url=options.origin_url or session.url, public_key="")
+        reception = self._receive(origin_session, group.interface, self._reporter_to(session))
         reception.start()
         return reception
 
-    def _receive_site(self, group: Group) -> Reception:
+    def _receive(
+        self,
+        session: Session,
+        interface: str,
+        reporter: Reporter | None,
+        *,
+        only_new: bool = False,
+        accepted: Callable[[Manifest], None] = lambda _manifest: None,
+    ) -> Reception:
+        """The reception of a session, not yet listening; its own key signs its manifests, else the site's."""
+        from delivery.keys import from_hex
         from edge_node.multicast import join
         from edge_node.receiver import Reception
 
         return Reception(
-            self._options.site,
-            lambda: join(group.group, group.source, group.interface, group.port),
-            self._keys,
+            session,
+            lambda: join(session.group, session.source, interface, session.port),
+            KeyRing(from_hex(session.public_key)) if session.public_key else self._keys,
             self._surroundings,
-            self._reporter,
-            accepted=self._accepted,
+            reporter,
+            only_new=only_new,
+            accepted=accepted,
         )
+
+    def _reporter_to(self, session: Session) -> Reporter:
+        from edge_node.reports import Reporter
+
+        return Reporter(session.url, self._options.name, self._options.seed, self._journal)
 
     def _accepted(self, manifest: Manifest) -> None:
         """A new manifest of the site may rotate the keys."""
@@ -340,10 +350,6 @@ class _Node:
             self._journal.write("keys", keys=list(manifest.keys))
 
     def _make_subscriptions(self, interface: str) -> Subscriptions:
-        from delivery.keys import from_hex
-        from edge_node.multicast import join
-        from edge_node.receiver import Reception
-        from edge_node.reports import Reporter
         from edge_node.subscriptions import Subscriptions
 
         options = self._options
@@ -352,15 +358,7 @@ class _Node:
             return self._store.manifest.sessions if self._store.manifest else ()
 
         def receive(session: Session) -> Reception:
-            keys = KeyRing(from_hex(session.public_key)) if session.public_key else self._keys
-            return Reception(
-                session,
-                lambda: join(session.group, session.source, interface, session.port),
-                keys,
-                self._surroundings,
-                Reporter(session.url, options.name, options.seed, self._journal),
-                only_new=True,
-            )
+            return self._receive(session, interface, self._reporter_to(session), only_new=True)
 
         return Subscriptions(
             options.name,

@@ -22,7 +22,7 @@ from delivery.events import (
     Rejected,
     RepairNeeded,
 )
-from delivery.manifest import EVERYWHERE, REGION, Manifest
+from delivery.manifest import Manifest, class_of
 from delivery.receiver import Receiver
 from delivery.sessions import Session
 from delivery.signing import Verifier
@@ -174,7 +174,7 @@ class Reception:
         manifest = self._site.manifest
         if manifest is None:
             return []
-        wanted = REGION + self.session.region if self.session.region else EVERYWHERE
+        wanted = class_of(self.session.region)
         own = {entry.sha256 for entry in manifest.files if entry.delivery == wanted}
         return [sha256 for sha256 in self._site.missing() if sha256 in own]
 

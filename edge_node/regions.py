@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from delivery.announcement import BUNDLE_TYPE, FDT_INSTANCES
 from delivery.bundles import read_bundle
 from delivery.coding import EpochKey, code_bundle
-from delivery.manifest import REGION, Bundle, FileEntry, Manifest
+from delivery.manifest import Bundle, FileEntry, Manifest, class_of
 from delivery.rollcall import Report
 from delivery.sender import Outgoing, Sender
 from delivery.session_api import Offer, SessionApp
@@ -85,7 +85,7 @@ class RegionHead:
         self._stream.close()
 
     async def _relay(self, manifest: Manifest, signed: bytes) -> None:
-        wanted = REGION + self.session.region
+        wanted = class_of(self.session.region)
         entries = [entry for entry in manifest.files if entry.delivery == wanted]
         waits = back_off_s(random.Random(self.session.source), first_s=1.0, most_s=60.0)
         for entry in entries:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from delivery.manifest import EVERYWHERE, REGION, FileEntry, Manifest, ManifestError
+from delivery.manifest import EVERYWHERE, FileEntry, Manifest, ManifestError, class_of
 from delivery.signing import MAX_JSON_BYTES, Verifier, open_manifest
 from edge_node.blobs import StoreError
 from edge_node.durable import link_durably, write_durably
@@ -42,7 +42,7 @@ class Version:
     def wanted(self) -> Mapping[str, int]:
         """The blobs, with their sizes in bytes, that the edge is to hold, in the manifest's order: those of
         files for every edge and for its region."""
-        classes = {EVERYWHERE, REGION + self.region} if self.region else {EVERYWHERE}
+        classes = {EVERYWHERE, class_of(self.region)}
         return {entry.sha256: entry.size for entry in self.manifest.files if entry.delivery in classes}
 
 

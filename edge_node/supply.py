@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from delivery.sessions import CHANNELS, LOCAL
+from delivery.sessions import URL_PREFIXES
 from edge_node.blobs import StoreError
 from edge_node.fetcher import Fetcher
 from edge_node.multicast import MulticastError
 from edge_node.origin_client import OriginError
 from edge_node.store import Store
 from edge_node.subscriptions import Subscriptions
-
-_OF_SESSIONS = (f"/{CHANNELS}/", f"/{LOCAL}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Supply:
     async def provide(self, url_path: str, now_unix_s: int) -> Supplied:
         """Bring what a raw URL path names at `now_unix_s`, if it is anything."""
         try:
-            if url_path.startswith(_OF_SESSIONS):
+            if url_path.startswith(URL_PREFIXES):
                 session = self._subscriptions.find(url_path)
                 if session is not None and session.prefix != self._own:
                     await self._subscriptions.ensure(session)

@@ -6,17 +6,15 @@ kept in the state folder, readable for their owner only.
 
 from __future__ import annotations
 
-import json
 import secrets
 import string
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from delivery.coding import KEY_BYTES, EpochKey, wrap_keys
 from origin.errors import OriginError
-from origin.state import read_json, write_json
+from origin.state import read_given, read_json, write_json
 
 _FILE = "epoch.json"
 _HEX = frozenset(string.hexdigits)
@@ -79,12 +77,7 @@ class Members:
 
 def load_members(path: Path) -> dict[str, str]:
     """Edge names with their X25519 public keys in hex, from a JSON file. Raises OriginError."""
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OriginError(f"{path}: cannot read the members: {error.strerror}; check --members") from None
-    except ValueError as error:
-        raise OriginError(f"{path} is no JSON: {error}") from None
+    document = read_given(path, "the members", "--members")
     if not isinstance(document, dict):
         raise OriginError(f'{path}: expected an object like {{"edge1": "64 hex digits"}}')
     for name, key in document.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from delivery.sessions import Session, SessionError, check_sessions
 from origin.errors import OriginError
+from origin.state import read_given
 
 _TYPES = {field.name: int if field.name in ("port", "tsi") else str for field in fields(Session)}
 _REQUIRED = {field.name for field in fields(Session) if field.default is MISSING}
@@ -30,12 +30,7 @@ def check_all(sessions: tuple[Session, ...]) -> tuple[Session, ...]:
 
 
 def _load(path: Path) -> tuple[Session, ...]:
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OriginError(f"{path}: cannot read it: {error.strerror}; check --peer") from None
-    except ValueError as error:
-        raise OriginError(f"{path} is no JSON: {error}") from None
+    document = read_given(path, "it", "--peer")
     if not isinstance(document, list):
         raise OriginError(f"{path}: expected a list of sessions")
     return tuple(_session(row, f"{path}: session {number}") for number, row in enumerate(document, 1))

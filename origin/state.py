@@ -22,9 +22,7 @@ def load_state(folder: Path, session: str = SITE) -> Numbers:
         data = read_json(path)
         if data is None:
             return Numbers()
-        return Numbers(
-            int(data["version"]), int(data["next_toi"]), int(data["next_fdt_instance"]), dict(data["blobs"])
-        )
+        return Numbers.from_json(data)
     except (ValueError, KeyError, TypeError) as error:
         raise OriginError(
             f"{path} is damaged ({error!r}); restore it, or start anew with another --state "
@@ -45,6 +43,16 @@ def read_json(path: Path) -> Any:
         return None
     except OSError as error:
         raise OriginError(f"{path}: cannot read it: {error.strerror}; check --state") from None
+
+
+def read_given(path: Path, what: str, option: str) -> Any:
+    """The JSON document in a file that was named with `option`. Raises OriginError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OriginError(f"{path}: cannot read {what}: {error.strerror}; check {option}") from None
+    except ValueError as error:
+        raise OriginError(f"{path} is no JSON: {error}") from None
 
 
 def write_json(path: Path, document: Any, mode: int = 0o644) -> None:
