@@ -81,7 +81,7 @@ class Labs:
                 self._futures[name] = self._pool.submit(self.run, job)
 
     def run(self, job: Job) -> Finished:
-        """Run one job here, as soon as a CPU is free: labs on the real clock do not come up beside too many."""
+        """Run one job here, as soon as a CPU is free: on the real clock labs must not crowd each other."""
         with self._turns:
             return Finished(job, run_in_guest(self._kernel, job, lambda _text: None, self._cancel))
 
