@@ -11,7 +11,7 @@ RUN_OPTIONS = --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED) $(if $(SITE),--
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ryu up down bench kernel doctor lint format lock clean bootstrap
+.PHONY: help demo test test-ryu up down bench clients kernel doctor lint format lock clean bootstrap
 
 help: ## list the targets
 	@echo 'make TARGET [LAB=guest|native|auto] [TOPOLOGY=metro|FILE] [SITE=DIR] [SEED=N]'
@@ -40,9 +40,14 @@ up: bootstrap ## start TOPOLOGY on the real clock with a prompt
 down: bootstrap ## end what `make up` started
 	@$(NEARCAST) down
 
-bench: bootstrap ## measure the wall time from boot to the first HTTP 200, and the codec
+bench: ## measure the wall time from boot to the first HTTP 200, and the codec
+	@scripts/bootstrap.sh bench
 	@$(NEARCAST) bench --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED)
 	$(PY) -m experiments.delivery_bench
+
+clients: ## a real browser, curl and dig use the service while an edge dies; the report lands in results/clients/
+	@scripts/bootstrap.sh clients
+	@$(NEARCAST) run clients $(RUN_OPTIONS)
 
 kernel: bootstrap ## build the guest kernel unless the cache has it (minutes, once)
 	@$(PY) -m lab.kernel

@@ -79,7 +79,8 @@ def check_tool(tool: Tool, kernel_built: bool) -> Check:
     search = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     path = shutil.which(tool.command, path=search) if not tool.command.startswith("/") else tool.command
     ok = path is not None and Path(path).exists()
-    labs = LABS if tool.use == "run" else () if kernel_built else (GUEST,)
+    needed_by = {"run": LABS, "build": () if kernel_built else (GUEST,)}
+    labs = needed_by.get(tool.use, ())
     found = _version(path) if ok and path else "missing"
     return Check(tool.command, ok, found, tool.purpose, "" if ok else install_command([tool.package]), labs)
 

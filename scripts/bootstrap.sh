@@ -1,6 +1,7 @@
 #!/bin/bash
 # Brings what nearcast needs: Debian packages, then .venv from requirements.lock. Does nothing, and asks no
 # network, when all is there; repairs an interrupted run. Needs python3 (3.11 or newer) and apt to begin with.
+# Arguments name further uses of lab/tools.config whose packages are wanted: bench, clients.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec 9<"$0"
@@ -22,10 +23,11 @@ find_python() {
 }
 
 missing_packages() {
-    local command package rest
-    while read -r command package rest; do
+    local command package use rest
+    while read -r command package use rest; do
+        case $command in '' | '#'*) continue ;; esac
+        case " run build $* " in *" $use "*) ;; *) continue ;; esac
         case $command in
-            '' | '#'*) ;;
             /*) [ -e "$command" ] || echo "$package" ;;
             *) PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || echo "$package" ;;
         esac
@@ -97,7 +99,7 @@ install_project() {
         fail "cannot install $PWD into .venv; see the message above (pyproject.toml?), then run make again"
 }
 
-packages=$(missing_packages | sort -u | tr '\n' ' ')
+packages=$(missing_packages "$@" | sort -u | tr '\n' ' ')
 python=$(find_python)
 if [ -n "$python" ] && [ ! -x .venv/bin/python ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     packages+=python3-venv

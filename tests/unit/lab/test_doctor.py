@@ -73,7 +73,7 @@ def test_what_is_missing_is_shown_with_need_and_remedy() -> None:
 
 def test_the_tools_file_names_a_package_and_a_use_for_every_tool() -> None:
     tools = read_tools((CHECKOUT / "lab" / "tools.config").read_text())
-    assert {tool.use for tool in tools} == {"run", "build"}
+    assert {tool.use for tool in tools} == {"run", "build", "bench", "clients"}
     assert {"ovs-vswitchd", "curl", "gcc", "xz"} <= {tool.command for tool in tools}
     assert all(tool.package and tool.purpose for tool in tools)
 
