@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -55,14 +55,14 @@ async def serve(
     keep_alive_s: int = KEEP_ALIVE_S,
     grace_s: int = 5,
     gather_s: float = 0.0,
-    protocol: type[HttpToolsProtocol] | None = None,
+    protocol: Callable[..., HttpToolsProtocol] | None = None,
 ) -> None:
     """Serve `app` on listening sockets until `stop` is set, then end open requests within `grace_s` seconds.
 
     `started` is called once connections are accepted. No periodic timer runs; signal handling is left to the
     caller. The sockets are closed at the end. `gather_s` lets that much of an upload gather before it is
-    read on: for bulk uploads, where waking up costs more than the bytes. `protocol` takes the place of
-    uvicorn's own.
+    read on: for bulk uploads, where waking up costs more than the bytes. `protocol` makes what
+    takes the place of uvicorn's own.
     """
     from uvicorn.config import Config
     from uvicorn.server import Server
@@ -80,7 +80,8 @@ async def serve(
     config = Config(
         app,
         loop="asyncio",
-        http=protocol or (_gathering_protocol(gather_s) if gather_s else "httptools"),
+        http=cast("type[HttpToolsProtocol]", protocol)
+        or (_gathering_protocol(gather_s) if gather_s else "httptools"),
         ws="none",
         lifespan="off",
         log_config=None,

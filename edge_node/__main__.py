@@ -85,6 +85,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="http://[ULA]:PORT, asked for what is in no manifest, by way of a cache (default: nothing is)",
     )
+    web.add_argument(
+        "--max-requests",
+        type=_positive,
+        metavar="N",
+        help="beyond so many at once new users get 503 at once (default: twice the capacity)",
+    )
+    web.add_argument(
+        "--max-connections",
+        type=_positive,
+        default=20_000,
+        metavar="N",
+        help="beyond so many idle ones and unfinished requests are closed (default %(default)s)",
+    )
+    web.add_argument(
+        "--max-connections-per-prefix",
+        type=_positive,
+        default=256,
+        metavar="N",
+        help="the same for those from one /64 (default %(default)s)",
+    )
     health = serve.add_argument_group("health")
     health.add_argument(
         "--heartbeat-interface", metavar="IF", help="tell the gateway on this interface that the edge lives"

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from delivery.asgi import Receive, Scope, Send
 from delivery.sessions import LOCAL, URL_PREFIXES
-from edge_node.contents import BlobGoneError, Contents
+from edge_node.contents import QUICK_BYTES, BlobGoneError, Contents
+from edge_node.gate import RETRY_AFTER_S
 from edge_node.health import Load
 from edge_node.http.hygiene import check_request
 from edge_node.http.messages import Representation, Request, request_from
 from edge_node.http.respond import Responder
 from edge_node.local import LocalContent, Outcome
+from edge_node.quick import Ready
 from edge_node.sending import send_whole, stream
 from edge_node.store import Store
 from edge_node.supply import Supplied, Supply
@@ -48,11 +50,51 @@ class EdgeApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI)."""
+        if not self._load.admits(was_served=scope.get("state", {}).get("was_served", False)):
+            await self._turn_away(scope, send)
+            return
         self._load.begin()
         try:
             await self._answer(scope, receive, send)
         finally:
             self._load.end()
+
+    @property
+    def generation(self) -> int:
+        """Another number whenever answers may have changed."""
+        return self._store.generation
+
+    def touch(self, sha256: str) -> None:
+        """A file has been used."""
+        self._store.touch(sha256)
+
+    def answer_now(self, request: Request, now_s: int) -> Ready | None:
+        """The answer to a GET or HEAD for a small file of the site that is here; None for anything else, and
+        when it cannot be made at once."""
+        if request.path.startswith(URL_PREFIXES):
+            return None  # who asks for something of a session keeps it joined
+        found = self._store.resolve(request.path, now_s)
+        if found is None or not found.is_here:
+            return None
+        plan = self._responder.respond(request, partial(self._lookup, now_s, Supplied()), now_s)
+        if sum(len(piece) for piece in plan.content) > QUICK_BYTES:
+            return None
+        try:
+            content = self._contents.open(plan.content)
+        except BlobGoneError:
+            return None
+        if not isinstance(content, bytes):
+            content.close()
+            return None
+        self._load.total += 1
+        return Ready(plan, content, found.entry.sha256, found.entry.expires_unix_s)
+
+    async def _turn_away(self, scope: Scope, send: Send) -> None:
+        """There are too many requests already: say when to come again, which costs little."""
+        request = Request(scope["method"], "/")
+        retry_after = ("Retry-After", str(RETRY_AFTER_S))
+        plan = self._responder.say(request, 503, "too many requests", retry_after, ("Connection", "close"))
+        await send_whole(plan, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_from(
@@ -63,13 +105,12 @@ class EdgeApp:
             scope["headers"],
         )
         now_s = int(time.time())
-        if self._proxy is not None:
-            target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-            refused = check_request(request.method.encode(), target, request.http_version, scope["headers"])
-            if refused is not None:
-                close = ("Connection", "close")
-                await send_whole(self._responder.say(request, refused.status, refused.text, close), send)
-                return
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        refused = check_request(request.method.encode(), target, request.http_version, scope["headers"])
+        if refused is not None:
+            close = ("Connection", "close")
+            await send_whole(self._responder.say(request, refused.status, refused.text, close), send)
+            return
         if request.method == "PUT" and self._local is not None and request.path.startswith(_UPLOADS):
             outcome = await self._upload(request, receive, scope.get("client"))
             await send_whole(

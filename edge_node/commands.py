@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ def serve(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from delivery.keys import KeyRing, save_public_key
+    from edge_node.connections import ConnectionLimits
     from edge_node.journal import Journal
     from edge_node.node import Group, LocalOptions, Options, run
     from edge_node.store import Store
@@ -74,6 +76,10 @@ def serve(arguments: argparse.Namespace) -> int:
         arguments.mtu_bytes,
         arguments.unicast_sessions,
         arguments.proxy_url,
+        arguments.max_requests or 0,
+        ConnectionLimits(
+            _with_open_files_for(arguments.max_connections), arguments.max_connections_per_prefix
+        ),
     )
     journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
     for warning in store.warnings:
@@ -84,6 +90,18 @@ def serve(arguments: argparse.Namespace) -> int:
         journal.close()
         store.close()
     return 0
+
+
+def _with_open_files_for(connections: int) -> int:
+    """Let the process open files for so many connections; how many it can have of them."""
+    others = 1_500  # connections that are leaving, blobs being sent, sessions
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + others
+    can = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < can:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (can, most))
+    return min(connections, max(can - others, can // 2))
 
 
 def verify(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from edge_node.http.messages import Slice
@@ -13,8 +13,19 @@ from edge_node.store import Store
 
 SMALL_BYTES = 1 << 20
 """Blobs up to this size are kept in memory."""
-CHUNK_BYTES = 256 << 10
-"""How much of a large file is read at once: some 50 µs of the event loop from the page cache."""
+QUICK_BYTES = 64 << 10
+"""Content up to this size is sent in one piece."""
+_BUFFERED_BYTES = 64 << 20
+_LEAST_CHUNK_BYTES, _MOST_CHUNK_BYTES = 16 << 10, 256 << 10
+
+
+def chunk_bytes(requests: int) -> int:
+    """How much of larger content is sent at once while so many requests are being answered.
+
+    A chunk costs some 50 µs of the event loop at most; all of them, which clients may be slow to read, take
+    about as much memory however many clients there are.
+    """
+    return max(_LEAST_CHUNK_BYTES, min(_MOST_CHUNK_BYTES, _BUFFERED_BYTES // max(1, requests)))
 
 
 class BlobGoneError(Exception):
@@ -28,8 +39,10 @@ class BlobGoneError(Exception):
 class OpenContent:
     """Pieces of content whose files are open, so that removal does not matter any more; a context manager."""
 
-    def __init__(self, pieces: Sequence[bytes | Slice], descriptors: dict[str, int]) -> None:
-        self._pieces, self._descriptors = pieces, descriptors
+    def __init__(
+        self, pieces: Sequence[bytes | Slice], descriptors: dict[str, int], chunk_bytes: Callable[[], int]
+    ) -> None:
+        self._pieces, self._descriptors, self._chunk_bytes = pieces, descriptors, chunk_bytes
 
     def __enter__(self) -> OpenContent:
         return self
@@ -37,28 +50,35 @@ class OpenContent:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
 
     def chunks(self) -> Iterator[bytes]:
         """All bytes in order."""
         for piece in self._pieces:
-            if isinstance(piece, bytes):
-                yield piece
-                continue
-            for offset in range(piece.start, piece.stop, CHUNK_BYTES):
-                length = min(CHUNK_BYTES, piece.stop - offset)
-                yield os.pread(self._descriptors[piece.sha256], length, offset)
+            offset, stop = (0, len(piece)) if isinstance(piece, bytes) else (piece.start, piece.stop)
+            while offset < stop:
+                length = min(self._chunk_bytes(), stop - offset)
+                if isinstance(piece, bytes):
+                    yield piece[offset : offset + length]
+                else:
+                    yield os.pread(self._descriptors[piece.sha256], length, offset)
+                offset += length
 
 
 class Contents:
-    """Opens content of blobs in `store`."""
+    """Opens content of blobs in `store`; `requests` says how many are being answered."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, requests: Callable[[], int] = lambda: 1) -> None:
         self._store, self._memory = store, MemoryCache(max_item_bytes=SMALL_BYTES)
+        self._chunk_bytes = lambda: chunk_bytes(requests())
 
     def open(self, pieces: Sequence[bytes | Slice]) -> bytes | OpenContent:
-        """All of the content when its blobs are small enough for memory, else the open files that it comes
+        """All of the content when it is little and its blobs small enough for memory, else what to read it
         from. Raises BlobGoneError."""
         read: list[bytes] = []
         for piece in pieces:
@@ -67,8 +87,10 @@ class Contents:
                 continue
             blob = self._small(piece.sha256)
             if blob is None:
-                return OpenContent(pieces, self._opened(pieces))
-            read.append(blob if piece.stop - piece.start == len(blob) else blob[piece.start : piece.stop])
+                return OpenContent(pieces, self._opened(pieces), self._chunk_bytes)
+            read.append(blob if len(piece) == len(blob) else blob[piece.start : piece.stop])
+        if sum(map(len, read)) > QUICK_BYTES:
+            return OpenContent(read, {}, self._chunk_bytes)
         return read[0] if len(read) == 1 else b"".join(read)
 
     def remember(self, sha256: str, content: bytes) -> None:

@@ -21,15 +21,31 @@ OVERLOADED_PERCENT = 90
 
 @dataclass(slots=True)
 class Load:
-    """Requests being answered, against the number the edge is made for."""
+    """Requests being answered, against the number the edge is made for.
+
+    From `limit` requests at once on, those of new users are refused; a quarter more is kept for who has been
+    served on the same connection before. 0 is twice the capacity.
+    """
 
     capacity: int
+    limit: int = 0
     requests: int = 0
     peak: int = 0
+    total: int = 0
+    refused: int = 0
+
+    def admits(self, *, was_served: bool) -> bool:
+        """Whether there is room for one more request; one for which there is none counts as refused."""
+        limit = self.limit or 2 * self.capacity
+        if self.requests < (limit + limit // 4 if was_served else limit):
+            return True
+        self.refused += 1
+        return False
 
     def begin(self) -> None:
         """A request has come in."""
         self.requests += 1
+        self.total += 1
         self.peak = max(self.peak, self.requests)
 
     def end(self) -> None:

@@ -7,10 +7,12 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from delivery.keys import KeyRing
 from delivery.sessions import LOCAL, Session
+from edge_node.connections import ConnectionLimits
 from edge_node.journal import Journal
 from edge_node.progress import Progress
 from edge_node.store import Store
@@ -18,8 +20,6 @@ from edge_node.trust import keep_keys, own_key
 from edge_node.upload_limits import UploadLimits
 
 if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
     from delivery.manifest import Manifest
     from delivery.session_api import SessionApp
     from edge_node.contents import Contents
@@ -60,7 +60,7 @@ class Options:
     """What `python -m edge_node serve` was asked to do. Ports are TCP, 0 picks a free one; `capacity` is the
     number of requests at once that the edge is made for; `scrub_bytes_per_s` 0 scrubs nothing. What the edge
     itself sends goes at `rate_mbps` in packets of at most `mtu_bytes`. What is in no manifest is asked of the
-    server at `proxy_url`."""
+    server at `proxy_url`. From `max_requests` at once on, 0 for twice the capacity, new ones are refused."""
 
     name: str
     address: str
@@ -81,6 +81,8 @@ class Options:
     mtu_bytes: int = 1500
     unicast_sessions: bool = False
     proxy_url: str | None = None
+    max_requests: int = 0
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
     @property
     def site(self) -> Session:
@@ -125,6 +127,7 @@ class _Node:
         self, options: Options, store: Store, keys: KeyRing, journal: Journal, reporter: Reporter | None
     ) -> None:
         from edge_node.fetcher import Fetcher
+        from edge_node.gate import Gate
         from edge_node.health import Load
         from edge_node.receiver import Surroundings
         from edge_node.status import Status
@@ -135,7 +138,8 @@ class _Node:
         self._reporter = reporter
         self._progress = Progress(store, journal, reporter)
         self._writer = Writer(store, self._settled)
-        self._load = Load(options.capacity)
+        self._load = Load(options.capacity, options.max_requests)
+        self._gate = Gate(options.name, options.connections)
         self._surroundings: Surroundings = Surroundings(
             options.name, self._writer, journal, options.seed, options.keys
         )
@@ -167,6 +171,7 @@ class _Node:
             self._subscriptions,
             fetcher,
             self._local,
+            self._gate,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -174,15 +179,17 @@ class _Node:
         from delivery.asgi import Application, listen, serve
         from edge_node.app import EdgeApp
         from edge_node.contents import Contents
+        from edge_node.protocol import EdgeProtocol
+        from edge_node.quick import QuickAnswers
         from edge_node.sync import SyncApp
 
         options = self._options
-        contents = Contents(self._store)
+        contents = Contents(self._store, lambda: self._load.requests)
         self._proxy = self._make_proxy(contents)
         app = EdgeApp(options.name, self._store, self._load, self._supply, self._local, contents, self._proxy)
         listener = listen(options.address, options.port)
         servers: list[tuple[Application, socket.socket, float]] = [(app, listener, 0.0)]
-        protocol = _guarded() if self._proxy is not None else None
+        self._gate.quick = QuickAnswers(app)
         addresses = {"address": options.address, "port": listener.getsockname()[1]}
         if options.sync_address is not None:
             listener = listen(options.sync_address, options.sync_port)
@@ -215,7 +222,7 @@ class _Node:
                     stop=stop,
                     started=started,
                     gather_s=gather_s,
-                    protocol=protocol if application is app else None,
+                    protocol=partial(EdgeProtocol, self._gate) if application is app else None,
                 )
                 group.create_task(serving)
             await self._begin()
@@ -413,9 +420,3 @@ class _Node:
         if options.heartbeat_interface is None or options.sync_address is None:
             return None
         return Heart(options.sync_address, options.heartbeat_interface, self._load)
-
-
-def _guarded() -> type[HttpToolsProtocol]:
-    from edge_node.guard import GuardedProtocol
-
-    return GuardedProtocol

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_node.fetcher import Fetcher
+from edge_node.gate import Gate
 from edge_node.health import Load
 from edge_node.journal import Journal
 from edge_node.local import LocalContent
@@ -31,6 +32,7 @@ class Status:
     subscriptions: Subscriptions | None = None
     fetcher: Fetcher | None = None
     local: LocalContent | None = None
+    gate: Gate | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. `version` is the newest manifest held, `served_version` what users see of it."""
@@ -54,7 +56,11 @@ class Status:
             },
             "rejected": dict(sorted(self.journal.rejected.items())),
             "requests": self.load.requests,
+            "requests_total": self.load.total,
+            "requests_refused": self.load.refused,
         }
+        if self.gate is not None:
+            status["connections"] = self.gate.to_json()
         if self.subscriptions is not None:
             status["joined"], status["left"] = self.subscriptions.joined, self.subscriptions.left
         if self.fetcher is not None:
@@ -89,6 +95,21 @@ class Status:
         gauge("store_bytes", "Bytes of all content", status["bytes"])
         gauge("missing_blobs", "Blobs of the newest version that are not here", status["missing_blobs"])
         gauge("requests", "Requests being answered", status["requests"])
+        counter(
+            "requests",
+            "Requests by what became of them",
+            "outcome",
+            {"taken": status["requests_total"], "refused": status["requests_refused"]},
+        )
+        if self.gate is not None:
+            counts = self.gate.to_json()
+            gauge("connections", "Connections of users", counts["open"])
+            ended = {"gave_way": counts["gave_way"], "turned_away": counts["turned_away"]}
+            counter(
+                "connections_ended", "Connections that the edge ended", "reason", ended | counts["too_slow"]
+            )
+            counter("requests_malformed", "Requests refused unread", "status", counts["refused"])
+            gauge("quick_bytes", "Memory of whole answers", counts["quick_bytes"])
         tallies = {reception.session.name: reception.tally for reception in self._receptions()}
         counter(
             "object_delivery",

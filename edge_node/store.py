@@ -46,7 +46,8 @@ class Store:
         permanent: Mapping[str, Verifier] | None = None,
     ) -> None:
         """Open or create the store of an edge in `region`; it takes at most `max_bytes`, `key` verifies the
-        site of all edges. `warnings` says afterwards, one line each, what was damaged.
+        site of all edges. `warnings` says afterwards, one line each, what was damaged. `generation` is
+        another number after every change of what paths name, but for files that expire.
 
         Raises StoreError when another process has it, it cannot be read, or a key does not fit.
         """
@@ -54,6 +55,7 @@ class Store:
         self.warnings: list[str] = []
         self._region = region
         self.lock = threading.RLock()
+        self.generation = 0
         self._sites: dict[str, Site] = {}
         self._listed: frozenset[str] = frozenset()
         self._guests: set[str] = set()
@@ -256,6 +258,7 @@ class Store:
 
     def _tidy(self) -> None:
         """After a change of the manifests held: pin what they want, remove what none of them lists."""
+        self.generation += 1
         sites = self.sites()
         never = _union(site.pinned() for site in sites if not site.is_transient)
         last = _union(site.pinned() for site in sites if site.is_transient)

@@ -112,6 +112,9 @@ class Slice:
     start: int
     stop: int
 
+    def __len__(self) -> int:
+        return self.stop - self.start
+
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -7,8 +7,9 @@ request ends. So these are refused before it sees them.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from edge_node.http.hygiene import DEFAULT_LIMITS, Limits, Refusal, check_request
+from edge_node.http.hygiene import DEFAULT_LIMITS, Limits, RawFields, Refusal, check_request
 
 _REQUEST_LINE = re.compile(rb"(?P<method>[^ ]+) (?P<target>[^ ]+) HTTP/(?P<version>\d\.\d)")
 _ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?#]*)(?P<rest>[/?].*)?", re.IGNORECASE)
@@ -35,8 +36,26 @@ def check_beginning(data: bytes | bytearray, limits: Limits = DEFAULT_LIMITS) ->
     return _check_line_ends(bytes(data[:-1] if data[-1:] == b"\r" else data))
 
 
-def check_head(head: bytes, limits: Limits = DEFAULT_LIMITS) -> Refusal | None:
-    """Why to refuse a request with this head, which `end_of_head` has found; None when it is in order."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head that is in order: its target is in origin form or `*`, names are in lower case."""
+
+    method: bytes
+    target: bytes
+    http_version: str
+    fields: RawFields
+
+    @property
+    def has_content(self) -> bool:
+        """Whether content follows (RFC 9112 section 6.3)."""
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+            for name, value in self.fields
+        )
+
+
+def read_head(head: bytes, limits: Limits = DEFAULT_LIMITS) -> Head | Refusal:
+    """What a head, which `end_of_head` has found, says; or why to refuse it."""
     refused = _check_line_ends(head)
     if refused is not None:
         return refused
@@ -64,7 +83,8 @@ def check_head(head: bytes, limits: Limits = DEFAULT_LIMITS) -> Refusal | None:
             return Refusal(400, "the target and Host name different hosts")  # section 3.2.2
         target = absolute["rest"] or b"/"
         target = b"/" + target if target.startswith(b"?") else target
-    return check_request(match["method"], target, version, fields, limits)
+    refused = check_request(match["method"], target, version, fields, limits)
+    return refused or Head(match["method"], target, version, tuple(fields))
 
 
 def _check_line_ends(data: bytes) -> Refusal | None:
