@@ -106,7 +106,9 @@ class EdgeProtocol(HttpToolsProtocol):
             if answer is not None:
                 self.transport.write(answer)
                 self._rest()
-                return True
+                if head.is_last:
+                    self.transport.close()
+                return not head.is_last
         self._content_bytes, self._is_answered = _content_bytes(head), False
         self._gate.enter(self, Phase.WORKING if self._content_bytes == 0 else Phase.CONTENT, self.loop)
         self._feed(raw)

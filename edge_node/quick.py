@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Protocol
 
@@ -91,20 +91,24 @@ class QuickAnswers:
         return found.before_date + self._date + found.after_date
 
     def answer(self, raw: bytes, head: Head) -> bytes | None:
-        """The answer to a request whose `head` was read from the bytes `raw`, if it needs no waiting."""
+        """The answer to a request whose `head` was read from the bytes `raw`, if it needs no waiting. The
+        connection is to be closed after it when the head says that it is the last."""
         if head.method not in (b"GET", b"HEAD") or head.http_version != "1.1" or head.has_content:
             return None
         target, _, query = head.target.decode("latin-1").partition("?")
         request = request_from(head.method.decode(), target, query, head.http_version, head.fields)
-        if request.field("connection") or request.field("upgrade") or request.field("expect"):
+        if (request.field("connection") or "close").lower() not in ("close", "keep-alive"):
+            return None
+        if request.field("expect"):
             return None
         now_s = self._tick()
         generation = self._source.generation
         ready = self._source.answer_now(request, now_s)
         if ready is None or ready.plan.close:
             return None
-        before, after = around_date(ready.plan, ready.content)
-        if ready.is_final and not _depends_on_time(request):
+        plan = replace(ready.plan, close=head.is_last)
+        before, after = around_date(plan, ready.content)
+        if ready.is_final and not head.is_last and not _depends_on_time(request):
             self._remember(generation, raw, _Remembered(before, after, ready.sha256, ready.expires_unix_s))
         self.given += 1
         return before + self._date + after

@@ -46,6 +46,15 @@ class Head:
     fields: RawFields
 
     @property
+    def is_last(self) -> bool:
+        """Whether the client wants the connection closed after the answer (RFC 9112 section 9.6)."""
+        return any(
+            name == b"connection"
+            and b"close" in (option.strip(b" \t") for option in value.lower().split(b","))
+            for name, value in self.fields
+        )
+
+    @property
     def has_content(self) -> bool:
         """Whether content follows (RFC 9112 section 6.3)."""
         return any(
