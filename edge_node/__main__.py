@@ -105,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="the same for those from one /64 (default %(default)s)",
     )
+    web.add_argument(
+        "--forms-bytes",
+        type=_bytes,
+        default=32 << 20,
+        metavar="N",
+        help="memory for compressed forms of files; 0: send none (default %(default)s)",
+    )
     health = serve.add_argument_group("health")
     health.add_argument(
         "--heartbeat-interface", metavar="IF", help="tell the gateway on this interface that the edge lives"
@@ -211,6 +218,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _bytes(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of bytes")
     return value
 
 

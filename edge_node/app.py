@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from edge_node.proxy import Proxy
 
 _UPLOADS = f"/{LOCAL}/"
+_TRIES = 3
+"""How often a request is answered anew because its content has just gone."""
 
 
 class EdgeApp:
@@ -76,7 +78,10 @@ class EdgeApp:
         found = self._store.resolve(request.path, now_s)
         if found is None or not found.is_here:
             return None
-        plan = self._responder.respond(request, partial(self._lookup, now_s, Supplied()), now_s)
+        target = self._lookup(now_s, Supplied(), request.path)
+        if self._contents.forms.lacks(target, request.field("accept-encoding")):
+            return None
+        plan = self._responder.respond(request, lambda _path: target, now_s)
         if sum(len(piece) for piece in plan.content) > QUICK_BYTES:
             return None
         try:
@@ -126,14 +131,18 @@ class EdgeApp:
             if supplied.problem:
                 await send_whole(self._responder.say(request, 502, supplied.problem), send)
                 return
-        for last_try in (False, True):
-            plan = self._responder.respond(request, partial(self._lookup, now_s, supplied), now_s)
+        for tries_left in reversed(range(_TRIES)):
             try:
+                lookup = partial(self._lookup, now_s, supplied, with_forms=tries_left > 0)
+                if request.method in ("GET", "HEAD"):
+                    target, accepts = lookup(request.path), request.field("accept-encoding")
+                    await self._contents.forms.provide(target, accepts, again=tries_left < _TRIES - 1)
+                plan = self._responder.respond(request, lookup, now_s)
                 content = self._contents.open(plan.content)
                 break
             except BlobGoneError:
-                # Removed between look-up and opening, because a newer version has just replaced it.
-                if last_try:
+                # Removed since the look-up: a newer version has replaced it, or a form gave way to others.
+                if not tries_left:
                     raise
         if isinstance(content, bytes):
             await send_whole(plan, send, content)
@@ -156,16 +165,22 @@ class EdgeApp:
         name = request.path.removeprefix(_UPLOADS)
         return await self._local.upload(name, receive, size, client[0] if client else "")
 
-    def _lookup(self, now_s: int, supplied: Supplied, url_path: str) -> Representation | None:
+    def _lookup(
+        self, now_s: int, supplied: Supplied, url_path: str, *, with_forms: bool = True
+    ) -> Representation | None:
         found = self._store.resolve(url_path, now_s)
         if found is None or not found.is_here:
             return None
-        entry = found.entry
+        entry, forms = found.entry, self._contents.forms
+        is_by_users = found.prefix.startswith(f"{LOCAL}/")
+        is_codable = not is_by_users and forms.offers(entry.content_type, entry.size)
         return Representation(
             entry.sha256,
             entry.size,
             entry.content_type,
             version=found.version,
             was_here=not supplied.was_fetched,
-            is_by_users=found.prefix.startswith(f"{LOCAL}/"),
+            is_by_users=is_by_users,
+            is_codable=is_codable,
+            coded=forms.of(entry.sha256) if is_codable and with_forms else (),
         )

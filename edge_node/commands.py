@@ -80,6 +80,7 @@ def serve(arguments: argparse.Namespace) -> int:
         ConnectionLimits(
             _with_open_files_for(arguments.max_connections), arguments.max_connections_per_prefix
         ),
+        forms_bytes=arguments.forms_bytes,
     )
     journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
     for warning in store.warnings:
@@ -189,5 +190,10 @@ def _print_status(found: dict[str, Any]) -> None:
         )
         table.add_row(name, *(str(row[field]) for field in fields))
     console.print(table)
+    forms = found["forms"]
+    console.print(
+        f"{sum(forms['made'].values())} coded forms made, {forms['saved_bytes']:,} bytes smaller than files; "
+        f"{forms['bytes']:,} of {forms['max_bytes']:,} bytes in memory, {forms['evicted']} evicted"
+    )
     for reason, count in found["rejected"].items():
         console.print(f"thrown away {count} times: {reason}", markup=False)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
+from edge_node.coded_forms import DEFAULT_BYTES, CodedForms
 from edge_node.http.messages import Slice
 from edge_node.memory import MemoryCache
 from edge_node.store import Store
@@ -71,10 +72,14 @@ class OpenContent:
 
 
 class Contents:
-    """Opens content of blobs in `store`; `requests` says how many are being answered."""
+    """Opens content of blobs in `store`, and of their `forms`, which take at most `forms_bytes`; `requests`
+    says how many are being answered."""
 
-    def __init__(self, store: Store, requests: Callable[[], int] = lambda: 1) -> None:
+    def __init__(
+        self, store: Store, requests: Callable[[], int] = lambda: 1, *, forms_bytes: int = DEFAULT_BYTES
+    ) -> None:
         self._store, self._memory = store, MemoryCache(max_item_bytes=SMALL_BYTES)
+        self.forms = CodedForms(self._read, forms_bytes)
         self._chunk_bytes = lambda: chunk_bytes(requests())
 
     def open(self, pieces: Sequence[bytes | Slice]) -> bytes | OpenContent:
@@ -98,19 +103,32 @@ class Contents:
         self._memory.put(sha256, content)
 
     def _small(self, sha256: str) -> bytes | None:
-        """A blob that is small enough for memory; None for a larger one."""
+        """A blob that is small enough for memory, or a form; None for a larger blob."""
         blob = self._memory.get(sha256)
+        if blob is None:
+            blob = self.forms.get(sha256)
         if blob is not None:
             return blob
         try:
             if self._store.blobs.size(sha256) > self._memory.max_item_bytes:
                 return None
-            blob = self._store.path(sha256).read_bytes()
-        except (FileNotFoundError, KeyError):
+        except KeyError:
             raise BlobGoneError(sha256) from None
-        if hashlib.sha256(blob).hexdigest() != sha256 and not self._store.check(sha256):
-            raise BlobGoneError(sha256)  # the disk has spoilt it, so it is not here any more
+        blob = self._read(sha256)
         self._memory.put(sha256, blob)
+        return blob
+
+    def _read(self, sha256: str) -> bytes:
+        """A blob from the disk, on any thread. Raises BlobGoneError."""
+        try:
+            blob = self._store.path(sha256).read_bytes()
+        except FileNotFoundError:
+            raise BlobGoneError(sha256) from None
+        if hashlib.sha256(blob).hexdigest() != sha256:
+            self._store.check(
+                sha256
+            )  # what the disk has spoilt is removed; what was replaced can be read now
+            raise BlobGoneError(sha256)
         return blob
 
     def _opened(self, pieces: Sequence[bytes | Slice]) -> dict[str, int]:

@@ -11,7 +11,9 @@ class MemoryCache:
     def __init__(self, max_bytes: int = 64 << 20, max_item_bytes: int = 1 << 20) -> None:
         self._max_bytes, self.max_item_bytes = max_bytes, max_item_bytes
         self._items: OrderedDict[str, bytes] = OrderedDict()
-        self._used = 0
+        self.used_bytes = 0
+        self.evicted = 0
+        """How many have been dropped for others."""
 
     def get(self, sha256: str) -> bytes | None:
         """The blob, now the most recently used one; None when it is not in memory."""
@@ -25,7 +27,8 @@ class MemoryCache:
         if sha256 in self._items or len(content) > min(self.max_item_bytes, self._max_bytes):
             return
         self._items[sha256] = content
-        self._used += len(content)
-        while self._used > self._max_bytes:
+        self.used_bytes += len(content)
+        while self.used_bytes > self._max_bytes:
             _, dropped = self._items.popitem(last=False)
-            self._used -= len(dropped)
+            self.used_bytes -= len(dropped)
+            self.evicted += 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from delivery.keys import KeyRing
 from delivery.sessions import LOCAL, Session
+from edge_node.coded_forms import DEFAULT_BYTES
 from edge_node.connections import ConnectionLimits
 from edge_node.journal import Journal
 from edge_node.progress import Progress
@@ -60,7 +61,8 @@ class Options:
     """What `python -m edge_node serve` was asked to do. Ports are TCP, 0 picks a free one; `capacity` is the
     number of requests at once that the edge is made for; `scrub_bytes_per_s` 0 scrubs nothing. What the edge
     itself sends goes at `rate_mbps` in packets of at most `mtu_bytes`. What is in no manifest is asked of the
-    server at `proxy_url`. From `max_requests` at once on, 0 for twice the capacity, new ones are refused."""
+    server at `proxy_url`. From `max_requests` at once on, 0 for twice the capacity, new ones are refused.
+    Coded forms take at most `forms_bytes`."""
 
     name: str
     address: str
@@ -83,6 +85,7 @@ class Options:
     proxy_url: str | None = None
     max_requests: int = 0
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    forms_bytes: int = DEFAULT_BYTES
 
     @property
     def site(self) -> Session:
@@ -126,6 +129,7 @@ class _Node:
     def __init__(
         self, options: Options, store: Store, keys: KeyRing, journal: Journal, reporter: Reporter | None
     ) -> None:
+        from edge_node.contents import Contents
         from edge_node.fetcher import Fetcher
         from edge_node.gate import Gate
         from edge_node.health import Load
@@ -140,6 +144,7 @@ class _Node:
         self._writer = Writer(store, self._settled)
         self._load = Load(options.capacity, options.max_requests)
         self._gate = Gate(options.name, options.connections)
+        self._contents = Contents(store, lambda: self._load.requests, forms_bytes=options.forms_bytes)
         self._surroundings: Surroundings = Surroundings(
             options.name, self._writer, journal, options.seed, options.keys
         )
@@ -172,19 +177,18 @@ class _Node:
             fetcher,
             self._local,
             self._gate,
+            self._contents.forms,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`; then end everything in the order in which it depends on each other."""
         from delivery.asgi import Application, listen, serve
         from edge_node.app import EdgeApp
-        from edge_node.contents import Contents
         from edge_node.protocol import EdgeProtocol
         from edge_node.quick import QuickAnswers
         from edge_node.sync import SyncApp
 
-        options = self._options
-        contents = Contents(self._store, lambda: self._load.requests)
+        options, contents = self._options, self._contents
         self._proxy = self._make_proxy(contents)
         app = EdgeApp(options.name, self._store, self._load, self._supply, self._local, contents, self._proxy)
         listener = listen(options.address, options.port)
@@ -232,6 +236,7 @@ class _Node:
             await self._end()
         if self._proxy is not None:  # the last answers are sent
             await self._proxy.close()
+        await self._contents.forms.close()
         await self._writer.close()
 
     async def _begin(self) -> None:

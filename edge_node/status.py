@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_node.coded_forms import CodedForms
 from edge_node.fetcher import Fetcher
 from edge_node.gate import Gate
 from edge_node.health import Load
@@ -33,6 +34,7 @@ class Status:
     fetcher: Fetcher | None = None
     local: LocalContent | None = None
     gate: Gate | None = None
+    forms: CodedForms | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. `version` is the newest manifest held, `served_version` what users see of it."""
@@ -61,6 +63,8 @@ class Status:
         }
         if self.gate is not None:
             status["connections"] = self.gate.to_json()
+        if self.forms is not None:
+            status["forms"] = self.forms.to_json()
         if self.subscriptions is not None:
             status["joined"], status["left"] = self.subscriptions.joined, self.subscriptions.left
         if self.fetcher is not None:
@@ -96,7 +100,7 @@ class Status:
         gauge("missing_blobs", "Blobs of the newest version that are not here", status["missing_blobs"])
         gauge("requests", "Requests being answered", status["requests"])
         counter(
-            "requests",
+            "requests_by_outcome",
             "Requests by what became of them",
             "outcome",
             {"taken": status["requests_total"], "refused": status["requests_refused"]},
@@ -110,6 +114,15 @@ class Status:
             )
             counter("requests_malformed", "Requests refused unread", "status", counts["refused"])
             gauge("quick_bytes", "Memory of whole answers", counts["quick_bytes"])
+        if self.forms is not None:
+            forms = self.forms.to_json()
+            gauge("forms_bytes", "Bytes of coded forms in memory", forms["bytes"])
+            gauge(
+                "forms_saved_bytes", "Bytes by which forms made are smaller than files", forms["saved_bytes"]
+            )
+            counter("forms_made", "Coded forms made", "coding", forms["made"])
+            unmade = {"evicted": forms["evicted"], "not_worth_it": forms["not_worth_it"]}
+            counter("forms_dropped", "Coded forms not kept", "reason", unmade)
         tallies = {reception.session.name: reception.tally for reception in self._receptions()}
         counter(
             "object_delivery",

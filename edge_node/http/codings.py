@@ -9,8 +9,8 @@ from edge_node.http.fields import list_members
 from edge_node.http.messages import Representation
 
 IDENTITY = "identity"
-PREFERRED = ("zstd", "br", "gzip")
-"""The codings that are offered, the one that is best for both sides first (RFC 8878, 7932, 1952)."""
+PREFERRED = ("br", "zstd", "gzip")
+"""The codings that are offered, the one with the smallest forms first (RFC 7932, 8878, 1952)."""
 _MEMBER = re.compile(
     r"(?P<coding>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
     r"(?:[ \t]*;[ \t]*[qQ]=(?P<quality>0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?",

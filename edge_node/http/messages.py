@@ -73,8 +73,9 @@ class Representation:
 
     `modified_s` is the time of its last change in seconds since the epoch, None when nobody knows;
     `version` that of the site it belongs to. `was_here` says that it had not to be fetched for this request,
-    `is_by_users` that anybody may have written it. `coded` are the forms of it that are compressed; one of
-    those, as a representation, says so with `coding`.
+    `is_by_users` that anybody may have written it. `is_codable` says that what a client gets depends on the
+    codings it accepts; `coded` are the forms of it that are compressed; one of those, as a representation,
+    says so with `coding`.
     """
 
     sha256: str
@@ -84,6 +85,7 @@ class Representation:
     version: int | None = None
     was_here: bool = True
     is_by_users: bool = False
+    is_codable: bool = False
     coded: tuple[Coded, ...] = ()
     coding: str = ""
 

@@ -90,7 +90,7 @@ class Responder:
             ("Cache-Status", f"{self.edge}; {'hit' if target.was_here else 'fwd=miss; stored'}"),
             ("Repr-Digest", digest_value(target.sha256)),
         )
-        if target.coded:
+        if target.is_codable:  # whether a form is there yet or not: a cache must not give one client's to all
             fields += (_VARY,)
         if target.version is not None:
             fields += (("Nearcast-Version", str(target.version)),)

@@ -11,6 +11,7 @@ from httptools import HttpParserError, HttpParserInvalidMethodError, HttpRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_node.forms import undecided
 from edge_node.http.cache.directives import governing, parse_directives
 from edge_node.http.codings import IDENTITY, choose, qualities
 from edge_node.http.digests import contradicts, digest_value
@@ -149,13 +150,34 @@ def test_nothing_refused_is_chosen(accepted: list[tuple[str, int]], available: s
         assert not better
 
 
+@given(
+    codings,
+    st.sets(st.sampled_from(["gzip", "br", "zstd"])),
+    st.sets(st.sampled_from(["gzip", "br", "zstd"])),
+)
+def test_a_client_gets_the_same_form_whatever_others_asked_for(
+    accepted: list[tuple[str, int]], worth: set[str], asked: set[str]
+) -> None:
+    accepts = ", ".join(f"{coding};q={weight / 1000:.3f}" for coding, weight in accepted)
+    forms = {coding: Coded(coding, coding, 1) for coding in worth}
+    decided = {coding: forms.get(coding) for coding in asked}
+    for _ in range(4):
+        coding = undecided(accepts, decided)
+        if coding is None:
+            break
+        assert coding not in decided
+        decided[coding] = forms.get(coding)
+    made = [form.coding for form in decided.values() if form]
+    assert choose(accepts, made) == choose(accepts, worth)
+
+
 @given(st.binary(min_size=1, max_size=300), st.lists(st.integers(0, 400), max_size=6))
 def test_ranges_of_a_coded_file_make_it_whole(content: bytes, cuts: list[int]) -> None:
     coded = zlib.compress(content, wbits=31)
     blobs = {hashlib.sha256(blob).hexdigest(): blob for blob in (content, coded)}
     sha256, coded_sha256 = (hashlib.sha256(blob).hexdigest() for blob in (content, coded))
     form = Coded("gzip", coded_sha256, len(coded))
-    file = Representation(sha256, len(content), "text/plain", coded=(form,))
+    file = Representation(sha256, len(content), "text/plain", is_codable=True, coded=(form,))
     edges = sorted({0, len(coded), *(cut for cut in cuts if cut < len(coded))})
     received, tag = b"", ""
     for start, stop in pairwise(edges):
