@@ -43,7 +43,7 @@ def fetch_all(
     """Run every user's fetches at their times and return the rows of transfers.csv.
 
     `began` is the monotonic time the scenario counts from; each fetch starts `start_s` after this call,
-    as one curl process.
+    as one curl process, which asks for compressed forms where the entry says `compressed`.
     """
     work.mkdir(parents=True, exist_ok=True)
     queue = [
@@ -81,6 +81,8 @@ def _start(
     """One curl for one page load or video; later URLs reuse its connection."""
     command = ["curl", "--silent", "--globoff", "--max-time", str(timeout_s), "--connect-timeout", "5"]
     command += ["--write-out", _WRITE_OUT]
+    if entry.get("compressed"):
+        command.append("--compressed")
     for url in entry["urls"]:
         command += ["--output", "/dev/null", "--url", url]
     with output.open("wb") as file:

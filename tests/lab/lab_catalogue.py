@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from experiments.preparation import plan_fetches
 from experiments.scenario import Act, Mode, Scenario
 from lab.jobs import Clock, Job
 from tests.lab.labs import WALL_LIMIT_S, scenario_job
+from tests.lab.site import STYLE
 from topologies.files import load
 from topologies.spec import Topology
 
@@ -52,7 +53,7 @@ def makers(site: Path, large_site: Path) -> dict[str, Callable[[Path], Job]]:
         network,
         SEED,
         site=str(site),
-        workload=plan_fetches(site, network, SEED),
+        workload=_with_style(plan_fetches(site, network, SEED), network),
         all_pairs=True,
     )
     plain = replace(edge, all_pairs=False)
@@ -98,6 +99,15 @@ def _steady(network: Topology) -> dict[str, list[dict[str, Any]]]:
         ]
         for user in ("user5", "user1")
     }
+
+
+def _with_style(
+    workload: Mapping[str, list[dict[str, Any]]], network: Topology
+) -> dict[str, list[dict[str, Any]]]:
+    """In addition every user asks for one file compressed, all at one moment."""
+    url = f"http://{network.service.name}/{STYLE}"
+    more = {"page": STYLE, "kind": "page-part", "start_s": 1.0, "urls": [url], "compressed": True}
+    return {user: [*entries, more] for user, entries in workload.items()}
 
 
 def _watching() -> Act:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 FILES = 8
+STYLE = "stil.css"
 BINARY_BYTES = 300_000
 LARGE_BINARY_BYTES = 3_000_000
 
@@ -20,7 +21,8 @@ def make_site(folder: Path, binary_bytes: int = BINARY_BYTES) -> Path:
     }
     for name, body in pages.items():
         _write(folder / name, f"<!DOCTYPE html><html><head></head><body>{body}</body></html>".encode())
-    _write(folder / "stil.css", b"body { color: black }\n")
+    rules = (f"#n{number} {{ color: #{chance.randrange(1 << 24):06x} }}\n" for number in range(500))
+    _write(folder / STYLE, "".join(rules).encode())
     _write(folder / "bilder/höhe 1.png", chance.randbytes(20_000))
     _write(folder / "bilder/zwei.png", chance.randbytes(1))
     _write(folder / "video/film.mpg", chance.randbytes(binary_bytes))

@@ -14,7 +14,7 @@ from lab.kernel import KernelImage
 from tests.lab.lab_catalogue import OFF, topology
 from tests.lab.labs import Finished
 from tests.lab.paths import by_distance, distances_ms, shortest_path
-from tests.lab.site import BINARY_BYTES, FILES
+from tests.lab.site import BINARY_BYTES, FILES, STYLE
 from topologies.spec import Role
 
 NETWORK = topology()
@@ -91,6 +91,13 @@ def test_every_user_is_served_by_the_nearest_edge(edge_lab: Finished, site: Path
     nearest = {user: by_distance(NETWORK, user)[0] for user in USERS}
     assert set(nearest.values()) == set(EDGES)
     check_transfers(edge_lab, nearest, site)
+
+
+def test_text_comes_compressed_to_who_asks_for_it(edge_lab: Finished, site: Path) -> None:
+    rows = [row for row in edge_lab.rows("transfers.csv") if row["page"] == STYLE]
+    assert {row["user"] for row in rows} == set(USERS)
+    (coded,) = {int(row["bytes"]) for row in rows}  # the same from every edge
+    assert 0 < coded < (site / STYLE).stat().st_size / 2
 
 
 def test_users_of_an_edge_that_is_off_go_to_the_next(switched_off_lab: Finished, site: Path) -> None:
