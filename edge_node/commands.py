@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import sys
@@ -85,6 +86,7 @@ def serve(arguments: argparse.Namespace) -> int:
     journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
     for warning in store.warnings:
         journal.problem(warning)
+    gc.freeze()  # what is here by now stays: no request has to wait until all of it has been looked through
     try:
         asyncio.run(run(options, store, ring, journal))
     finally:
