@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edge_node.connections import Phase
 from edge_node.gate import RETRY_AFTER_S, Gate
-from edge_node.http.hygiene import Refusal
+from edge_node.http.hygiene import DEFAULT_LIMITS, Refusal
 from edge_node.http.messages import Fields
 from edge_node.http.plain import text_answer
 from edge_node.http.raw_head import Head, check_beginning, end_of_head, read_head
@@ -22,6 +22,8 @@ from edge_node.http.wire import around_date
 
 _WAITING_BYTES = 64 << 10
 """How much may wait behind a request that is being answered."""
+_UNWANTED_BYTES = 256 << 10
+"""How much content is still taken, to be thrown away, once its request has been answered."""
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -33,6 +35,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._waiting = bytearray()
         self._content_bytes: int | None = 0
         """How much content of the request is still to come; None when it says so itself (chunked)."""
+        self._taken_bytes = 0
         self._is_answered = True
         self._was_served = False
         self._is_leaving = False
@@ -52,6 +55,9 @@ class EdgeProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of heads and content."""
         if self._is_leaving:
+            self._taken_bytes += len(data)
+            if self._taken_bytes > 2 * _UNWANTED_BYTES:
+                self.transport.abort()
             return
         if self._is_free and not self._waiting and self._gate.quick is not None:
             answer = self._gate.quick.remembered(data)
@@ -110,6 +116,10 @@ class EdgeProtocol(HttpToolsProtocol):
                     self.transport.close()
                 return not head.is_last
         self._content_bytes, self._is_answered = _content_bytes(head), False
+        self._taken_bytes = 0
+        if (self._content_bytes or 0) > DEFAULT_LIMITS.content_bytes:
+            self._refuse(_TOO_MUCH)
+            return False
         self._gate.enter(self, Phase.WORKING if self._content_bytes == 0 else Phase.CONTENT, self.loop)
         self._feed(raw)
         return True
@@ -123,6 +133,10 @@ class EdgeProtocol(HttpToolsProtocol):
         del self._waiting[: len(part)]
         if left is not None:
             self._content_bytes = left - len(part)
+        self._taken_bytes += len(part)
+        if self._taken_bytes > (_UNWANTED_BYTES if self._is_answered else DEFAULT_LIMITS.content_bytes):
+            self._refuse(_TOO_MUCH)
+            return False
         self._gate.enter(self, Phase.CONTENT, self.loop)
         self._feed(part)
         return True
@@ -155,7 +169,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer is on its way: on with what waits."""
         self.server_state.total_requests += 1
-        self._is_answered = True
+        self._is_answered, self._taken_bytes = True, 0
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -207,6 +221,9 @@ class EdgeProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Say why, if nothing else is being said, and close."""
         self._gate.refused[refusal.status] += 1
+        if self._is_answered and self._content_bytes != 0:
+            self._leave()
+            return
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -220,7 +237,6 @@ class EdgeProtocol(HttpToolsProtocol):
         """An answer that is the last; then wait for the client to close, or what it still sends would take
         the answer from it (RFC 9112 section 9.6)."""
         self._is_leaving = True
-        self._waiting.clear()
         if self.transport.is_closing():
             return
         common: Fields = (("Nearcast-Edge", self._gate.edge),)
@@ -229,12 +245,21 @@ class EdgeProtocol(HttpToolsProtocol):
         before, after = around_date(plan, content)
         date = dict(self.server_state.default_headers)[b"date"]
         self.transport.write(before + date + after)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Send nothing more, and close when the client does, or soon."""
+        self._is_leaving, self._taken_bytes = True, 0
+        self._waiting.clear()
         self.flow.resume_reading()
         if self._gate.connections.can_leave_slowly and self.transport.can_write_eof():
             self.transport.write_eof()
             self._gate.enter(self, Phase.LEAVING, self.loop)
         else:
             self.transport.close()
+
+
+_TOO_MUCH = Refusal(413, f"more than {DEFAULT_LIMITS.content_bytes} bytes of content")
 
 
 def _content_bytes(head: Head) -> int | None:

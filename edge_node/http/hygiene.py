@@ -23,6 +23,7 @@ class Limits:
     field_bytes: int = 16_384
     all_fields_bytes: int = 32_768
     method_bytes: int = 32
+    content_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)

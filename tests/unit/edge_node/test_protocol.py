@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import time
@@ -121,6 +122,7 @@ def test_nothing_follows_chunked_content(edge: Any) -> None:
         (b"GET /small HTTP/2.0\r\nHost: h\r\n\r\n", b"505"),
         (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", b"414"),
         (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: " + b"a" * 60_000, b"431"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999999\r\n\r\n", b"413"),
     ],
 )
 def test_what_is_refused_is_said_so_and_ends_the_connection(edge: Any, data: bytes, status: bytes) -> None:
@@ -129,6 +131,16 @@ def test_what_is_refused_is_said_so_and_ends_the_connection(edge: Any, data: byt
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"connection: close\r\n" in answer
     assert b"nearcast-edge: " in answer
+
+
+def test_content_that_nobody_wants_is_not_read_to_its_end(edge: Any) -> None:
+    with connect(edge) as connection:
+        connection.sendall(b"POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 900000000\r\n\r\n")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 900_000_000:
+                sent += connection.send(bytes(1 << 16))
+        assert sent < 100_000_000
 
 
 def test_a_full_edge_closes_idle_connections_for_new_ones(
