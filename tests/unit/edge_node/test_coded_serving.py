@@ -24,6 +24,7 @@ _WORDS = random.Random(4).choices(["edge", "cloud", "near", "cast", "<p>", "</p>
 PAGE = " ".join(_WORDS).encode()
 FILES = {
     "index.html": PAGE,
+    "big.json": random.Random(6).randbytes(1_500_000).hex().encode(),
     "noise.txt": random.Random(5).randbytes(9000),
     "picture.png": PAGE,
     "short.css": b"b{}",
@@ -81,6 +82,15 @@ def test_a_form_is_resumed_and_revalidated(running: Any) -> None:
     assert ask(running.url + "/", "br", "-H", f"If-None-Match: {etag}").status == 200
     plain = ask(running.url + "/", None, "-r", "1000-", "-H", f"If-Range: {etag}")
     assert (plain.status, plain.body) == (200, PAGE)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip"])
+def test_a_form_of_more_than_a_piece(running: Any, coding: str) -> None:
+    assert ask(running.url + "/big.json", coding, "--compressed").body == FILES["big.json"]
+    whole = ask(running.url + "/big.json", coding).body
+    assert 1_400_000 < len(whole) < 2_000_000
+    part = ask(running.url + "/big.json", coding, "-r", "1000000-1299999")
+    assert (part.status, part.body) == (206, whole[1_000_000:1_300_000])
 
 
 @pytest.mark.parametrize(
