@@ -22,14 +22,12 @@ _ENTRY_BYTES = 500
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An answer at hand: `sha256` is the file it is about, `expires_unix_s` when that goes (0: never).
-    Without `is_final` another answer may follow soon although nothing has changed at the edge."""
+    """An answer at hand: `sha256` is the file it is about, `expires_unix_s` when that goes (0: never)."""
 
     plan: Plan
     content: bytes
     sha256: str
     expires_unix_s: int = 0
-    is_final: bool = True
 
 
 class Source(Protocol):
@@ -108,7 +106,7 @@ class QuickAnswers:
             return None
         plan = replace(ready.plan, close=head.is_last)
         before, after = around_date(plan, ready.content)
-        if ready.is_final and not head.is_last and not _depends_on_time(request):
+        if not head.is_last and not _depends_on_time(request):
             self._remember(generation, raw, _Remembered(before, after, ready.sha256, ready.expires_unix_s))
         self.given += 1
         return before + self._date + after
