@@ -40,10 +40,11 @@ up: bootstrap ## start TOPOLOGY on the real clock with a prompt
 down: bootstrap ## end what `make up` started
 	@$(NEARCAST) down
 
-bench: ## measure the wall time from boot to the first HTTP 200, and the codec
+bench: ## measure the wall time from boot to the first HTTP 200, the codec, and the edge beside nginx
 	@scripts/bootstrap.sh bench
 	@$(NEARCAST) bench --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED)
 	$(PY) -m experiments.delivery_bench
+	$(PY) -m experiments.http_bench
 
 clients: ## a real browser, curl and dig use the service while an edge dies; the report lands in results/clients/
 	@scripts/bootstrap.sh clients

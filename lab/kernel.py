@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.cache import cache_dir, locked, publish_dir
+from lab.debian import DebianPackage
 from lab.kernel_source import (
     SOURCE_VARIABLE,
     UNUSED_IN_GUEST,
     KernelError,
-    SourcePackage,
     fetch_source,
     release_order,
     unpack_source,
@@ -226,7 +226,7 @@ def _step(
 
 
 def _install(
-    recipe: Recipe, source: SourcePackage, key: str, workspace: Path, final: Path, build_s: float
+    recipe: Recipe, source: DebianPackage, key: str, workspace: Path, final: Path, build_s: float
 ) -> KernelImage:
     staged = workspace / "image"
     shutil.rmtree(staged, ignore_errors=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab.cache import cache_dir, locked, publish_dir
+from lab.debian import parse_packages
 from lab.kernel import KernelImage, Recipe, cached_image, check_config, kernel_key, main, read_recipe
-from lab.kernel_source import KernelError, choose_package, parse_offers, release_order, unpack_source
+from lab.kernel_source import KernelError, choose_package, release_order, sorted_by_series, unpack_source
 from lab.process_group import run_group
 from lab.progress import Progress, plain_sink
 
@@ -40,7 +41,7 @@ SHA256: 2222
 
 
 def test_newest_series_comes_last_and_apts_choice_of_version_counts() -> None:
-    offers = parse_offers(APT_SHOW)
+    offers = sorted_by_series(parse_packages(APT_SHOW))
     assert [(offer.name, offer.version, offer.sha256) for offer in offers] == [
         ("linux-source-6.1", "6.1.170-1", "1111"),
         ("linux-source-6.12", "6.12.117-1~deb12u1", "e849"),
@@ -48,7 +49,7 @@ def test_newest_series_comes_last_and_apts_choice_of_version_counts() -> None:
 
 
 def test_a_kernel_that_does_not_take_the_patches_is_only_taken_by_name() -> None:
-    old, new = parse_offers(APT_SHOW)
+    old, new = sorted_by_series(parse_packages(APT_SHOW))
     assert choose_package((old, new), None) == new
     assert choose_package((old,), None) is None, "fresh package lists may know a newer one"
     assert choose_package((old, new), old.name) == old
@@ -56,7 +57,7 @@ def test_a_kernel_that_does_not_take_the_patches_is_only_taken_by_name() -> None
 
 
 def test_an_empty_apt_offers_nothing() -> None:
-    assert parse_offers("") == ()
+    assert parse_packages("") == ()
 
 
 def test_releases_sort_by_number() -> None:
