@@ -121,7 +121,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(_TOO_MUCH)
             return False
         self._gate.enter(self, Phase.WORKING if self._content_bytes == 0 else Phase.CONTENT, self.loop)
-        self._feed(raw)
+        self._feed(head.to_bytes() if head.is_other else raw)
         return True
 
     def _take_content(self) -> bool:

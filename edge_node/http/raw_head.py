@@ -38,12 +38,22 @@ def check_beginning(data: bytes | bytearray, limits: Limits = DEFAULT_LIMITS) ->
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's head that is in order: its target is in origin form or `*`, names are in lower case."""
+    """A request's head that is in order: its target is in origin form or `*`, names are in lower case.
+
+    `http_version` is 1.0 or 1.1. With `is_other` the bytes it was read from say all that in another way.
+    """
 
     method: bytes
     target: bytes
     http_version: str
     fields: RawFields
+    is_other: bool = False
+
+    def to_bytes(self) -> bytes:
+        """The head as one that says what this one does."""
+        lines = (name + b": " + value for name, value in self.fields)
+        first = b" ".join((self.method, self.target, f"HTTP/{self.http_version}".encode()))
+        return b"\r\n".join((first, *lines, b"", b""))
 
     @property
     def is_last(self) -> bool:
@@ -73,8 +83,10 @@ def read_head(head: bytes, limits: Limits = DEFAULT_LIMITS) -> Head | Refusal:
     if match is None:
         return Refusal(400, "the request line is not method, target and version with a space between")
     version = match["version"].decode()
-    if version not in ("1.0", "1.1"):
+    if not version.startswith("1."):
         return Refusal(505, f"no HTTP/{version} here")
+    is_other = version not in ("1.0", "1.1")
+    version = "1.1" if is_other else version  # RFC 9110 section 2.5
     fields: list[tuple[bytes, bytes]] = []
     for line in lines:
         if line[:1] in (b" ", b"\t"):
@@ -85,15 +97,17 @@ def read_head(head: bytes, limits: Limits = DEFAULT_LIMITS) -> Head | Refusal:
         if name != name.rstrip(b" \t"):
             return Refusal(400, "a space before a colon")  # section 5.1
         fields.append((name.lower(), value.strip(b" \t")))
-    target = match["target"]
-    if absolute := _ABSOLUTE.fullmatch(target):
-        hosts = [value.lower() for name, value in fields if name == b"host"]
-        if hosts != [absolute["authority"].lower()]:
-            return Refusal(400, "the target and Host name different hosts")  # section 3.2.2
-        target = absolute["rest"] or b"/"
-        target = b"/" + target if target.startswith(b"?") else target
-    refused = check_request(match["method"], target, version, fields, limits)
-    return refused or Head(match["method"], target, version, tuple(fields))
+    method, target = match["method"], match["target"]
+    if not (absolute := _ABSOLUTE.fullmatch(target)):
+        refused = check_request(method, target, version, fields, limits)
+        return refused or Head(method, target, version, tuple(fields), is_other)
+    target = absolute["rest"] or b"/"
+    target = b"/" + target if target.startswith(b"?") else target
+    refused = check_request(method, target, version, fields, limits)
+    # What Host says does not count beside the target's (section 3.2.2).
+    fields = [(b"host", absolute["authority"]), *(field for field in fields if field[0] != b"host")]
+    refused = refused or check_request(method, target, version, fields, limits)
+    return refused or Head(method, target, version, tuple(fields), is_other=True)
 
 
 def _check_line_ends(data: bytes) -> Refusal | None:

@@ -37,6 +37,25 @@ def test_what_is_in_order(head: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (b"GET http://other/a?b HTTP/1.1\r\nHost: h\r\nX: 1", b"GET /a?b HTTP/1.1\r\nhost: other\r\nx: 1"),
+        (b"GET http://h HTTP/1.1\r\nHost: h", b"GET / HTTP/1.1\r\nhost: h"),
+        (b"GET HTTPS://h?b HTTP/1.0", b"GET /?b HTTP/1.0\r\nhost: h"),
+        (b"GET /a HTTP/1.7\r\nHost: h", b"GET /a HTTP/1.1\r\nhost: h"),
+    ],
+)
+def test_what_a_head_says_in_another_way(said: bytes, meant: bytes) -> None:
+    head = read_head(said + b"\r\n\r\n")
+    assert isinstance(head, Head)
+    assert head.is_other
+    assert head.to_bytes() == meant + b"\r\n\r\n"
+    again = read_head(head.to_bytes())
+    assert isinstance(again, Head)
+    assert (again.fields, again.target, again.is_other) == (head.fields, head.target, False)
+
+
+@pytest.mark.parametrize(
     ("head", "status"),
     [
         # Line ends (RFC 9112 section 2.2)
@@ -62,7 +81,9 @@ def test_what_is_in_order(head: bytes) -> None:
         (b"GET /\x00 HTTP/1.1\r\nHost: h\r\n", 400),
         (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: h\r\n", 400),
         (b"GET * HTTP/1.1\r\nHost: h\r\n", 400),
-        (b"GET http://other/ HTTP/1.1\r\nHost: h\r\n", 400),
+        (b"GET http://other/ HTTP/1.1\r\n", 400),
+        (b"GET http://other/ HTTP/1.1\r\nHost: a b\r\n", 400),
+        (b"GET http://user@h/ HTTP/1.1\r\nHost: h\r\n", 400),
         (b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n", 400),
         (b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n", 400),
         (b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\nHost: h\r\n", 414),
