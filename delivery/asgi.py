@@ -11,9 +11,11 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
+    from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     from uvicorn.server import ServerState
 
@@ -64,7 +66,6 @@ async def serve(
     read on: for bulk uploads, where waking up costs more than the bytes. `protocol` makes what
     takes the place of uvicorn's own.
     """
-    from uvicorn.config import Config
     from uvicorn.server import Server
 
     class EventDrivenServer(Server):
@@ -77,11 +78,46 @@ async def serve(
                 started()
             await stop.wait()
 
-    config = Config(
+    config = _config(
+        app,
+        protocol or (_gathering_protocol(gather_s) if gather_s else "httptools"),
+        keep_alive_s=keep_alive_s,
+        grace_s=grace_s,
+    )
+    server = EventDrivenServer(config)
+    server.server_state = _clocked_state()
+    await server.serve(sockets=list(sockets))
+
+
+Protocol = TypeVar("Protocol", bound="HttpToolsProtocol")
+
+
+def connections_of(
+    app: Application, protocol: Callable[..., Protocol]
+) -> tuple[Callable[[], Protocol], ServerState]:
+    """What makes uvicorn's protocol for connections that somebody else accepts, and what these share.
+
+    Whoever accepts them ends them too: the state knows the connections and the requests being answered.
+    """
+    config, state = _config(app, protocol), _clocked_state()
+    config.load()
+    return partial(protocol, config=config, server_state=state, app_state={}), state
+
+
+def _config(
+    app: Application,
+    protocol: Callable[..., HttpToolsProtocol] | str,
+    *,
+    keep_alive_s: int = KEEP_ALIVE_S,
+    grace_s: int = 5,
+) -> Config:
+    """uvicorn's settings: no log of requests, and no fields that the application does not send."""
+    from uvicorn.config import Config
+
+    return Config(
         app,
         loop="asyncio",
-        http=cast("type[HttpToolsProtocol]", protocol)
-        or (_gathering_protocol(gather_s) if gather_s else "httptools"),
+        http=cast("type[HttpToolsProtocol]", protocol),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -91,9 +127,6 @@ async def serve(
         timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=grace_s,
     )
-    server = EventDrivenServer(config)
-    server.server_state = _clocked_state()
-    await server.serve(sockets=list(sockets))
 
 
 def _gathering_protocol(gather_s: float) -> type[HttpToolsProtocol]:

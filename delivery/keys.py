@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 
-PrivateKey = TypeVar("PrivateKey", "Ed25519PrivateKey", "X25519PrivateKey")
+PrivateKey = TypeVar("PrivateKey", "Ed25519PrivateKey", "X25519PrivateKey", "EllipticCurvePrivateKey")
 
 _PEM_BEGIN = b"-----BEGIN PUBLIC KEY-----"
 

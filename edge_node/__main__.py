@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_node.tls.arguments import add_tls, check_tls
+
 _SERVE = """\
 Serve the files of a store over HTTP, and keep the store in step with the origin.
 
@@ -40,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from edge_node import commands
     from edge_node.blobs import StoreError
     from edge_node.multicast import MulticastError
+    from edge_node.tls.pair import PairError
 
     run = {
         "serve": commands.serve,
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }[arguments.command]
     try:
         return run(arguments)
-    except (StoreError, KeyFileError, MulticastError, DeliveryError) as error:
+    except (StoreError, KeyFileError, MulticastError, DeliveryError, PairError) as error:
         print(f"edge_node: {error}", file=sys.stderr)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
@@ -112,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="memory for compressed forms of files; 0: send none (default %(default)s)",
     )
+    add_tls(serve)
     health = serve.add_argument_group("health")
     health.add_argument(
         "--heartbeat-interface", metavar="IF", help="tell the gateway on this interface that the edge lives"
@@ -209,6 +213,7 @@ def _check_serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("--local-group needs --group and --sync-address, where other edges ask for it")
     if arguments.heartbeat_interface and not arguments.sync_address:
         parser.error("--heartbeat-interface needs --sync-address, which heartbeats are sent from")
+    check_tls(parser, arguments)
     for option, url in (("--origin-url", arguments.origin_url), ("--proxy-url", arguments.proxy_url)):
         if url is not None and not url.startswith("http://"):
             parser.error(f"{option} {url} is not of the form http://[ADDRESS]:PORT")

@@ -8,7 +8,10 @@ import json
 import resource
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_node.tls.service import TlsOptions
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -82,6 +85,7 @@ def serve(arguments: argparse.Namespace) -> int:
             _with_open_files_for(arguments.max_connections), arguments.max_connections_per_prefix
         ),
         forms_bytes=arguments.forms_bytes,
+        tls=_tls_options(arguments),
     )
     journal = Journal(arguments.name, arguments.report_file, as_json=arguments.json)
     for warning in store.warnings:
@@ -93,6 +97,15 @@ def serve(arguments: argparse.Namespace) -> int:
         journal.close()
         store.close()
     return 0
+
+
+def _tls_options(arguments: argparse.Namespace) -> TlsOptions | None:
+    from edge_node.tls.service import TlsOptions
+
+    if arguments.tls_certificate is None:
+        return None
+    files = (arguments.tls_certificate, arguments.tls_key)
+    return TlsOptions(*files, arguments.tls_port, arguments.http2, arguments.hsts_max_age_s)
 
 
 def _with_open_files_for(connections: int) -> int:

@@ -23,6 +23,7 @@ from edge_node.upload_limits import UploadLimits
 if TYPE_CHECKING:
     from delivery.manifest import Manifest
     from delivery.session_api import SessionApp
+    from edge_node.app import EdgeApp
     from edge_node.contents import Contents
     from edge_node.epoch_keys import EpochKeys
     from edge_node.health import Heart
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from edge_node.regions import RegionHead
     from edge_node.reports import Reporter
     from edge_node.subscriptions import Subscriptions
+    from edge_node.tls.service import Https, TlsOptions
 
 GATHER_S = 0.002
 """How long pushed content gathers between two reads."""
@@ -62,7 +64,7 @@ class Options:
     number of requests at once that the edge is made for; `scrub_bytes_per_s` 0 scrubs nothing. What the edge
     itself sends goes at `rate_mbps` in packets of at most `mtu_bytes`. What is in no manifest is asked of the
     server at `proxy_url`. From `max_requests` at once on, 0 for twice the capacity, new ones are refused.
-    Coded forms take at most `forms_bytes`."""
+    Coded forms take at most `forms_bytes`. With `tls` all is at a port of HTTPS, and `port` only says so."""
 
     name: str
     address: str
@@ -86,6 +88,7 @@ class Options:
     max_requests: int = 0
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     forms_bytes: int = DEFAULT_BYTES
+    tls: TlsOptions | None = None
 
     @property
     def site(self) -> Session:
@@ -184,6 +187,7 @@ class _Node:
         """Serve until `stop`; then end everything in the order in which it depends on each other."""
         from delivery.asgi import Application, listen, serve
         from edge_node.app import EdgeApp
+        from edge_node.gate import Gate
         from edge_node.protocol import EdgeProtocol
         from edge_node.quick import QuickAnswers
         from edge_node.sync import SyncApp
@@ -192,9 +196,14 @@ class _Node:
         self._proxy = self._make_proxy(contents)
         app = EdgeApp(options.name, self._store, self._load, self._supply, self._local, contents, self._proxy)
         listener = listen(options.address, options.port)
-        servers: list[tuple[Application, socket.socket, float]] = [(app, listener, 0.0)]
         self._gate.quick = QuickAnswers(app)
         addresses = {"address": options.address, "port": listener.getsockname()[1]}
+        web: Application = app
+        gate, https = self._gate, self._make_https(app)
+        if https is not None:
+            web, gate = https.redirect, Gate(options.name, options.connections)
+            addresses["tls_port"] = https.port
+        servers: list[tuple[Application, socket.socket, float]] = [(web, listener, 0.0)]
         if options.sync_address is not None:
             listener = listen(options.sync_address, options.sync_port)
             local_app = self._local.publication.app if self._local else None
@@ -207,7 +216,7 @@ class _Node:
             )
             servers.append((sync, listener, GATHER_S))
             addresses |= {"sync_address": options.sync_address, "sync_port": listener.getsockname()[1]}
-        starting = len(servers)
+        starting = len(servers) + (https is not None)
 
         def started() -> None:
             nonlocal starting
@@ -226,9 +235,11 @@ class _Node:
                     stop=stop,
                     started=started,
                     gather_s=gather_s,
-                    protocol=partial(EdgeProtocol, self._gate) if application is app else None,
+                    protocol=partial(EdgeProtocol, gate) if application is web else None,
                 )
                 group.create_task(serving)
+            if https is not None:
+                group.create_task(https.serve(stop, started))
             await self._begin()
             await stop.wait()
             if heart is not None:
@@ -417,6 +428,14 @@ class _Node:
         if options.proxy_url is None:
             return None
         return Proxy(Policy(options.name), Upstream(options.proxy_url), self._writer, contents)
+
+    def _make_https(self, app: EdgeApp) -> Https | None:
+        from edge_node.tls.service import Https
+
+        options = self._options
+        if options.tls is None:
+            return None
+        return Https(options.tls, options.address, app, self._gate, self._journal)
 
     def _make_heart(self) -> Heart | None:
         from edge_node.health import Heart

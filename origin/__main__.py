@@ -1,4 +1,4 @@
-"""`python -m origin`: publish a site to the edges, push it by unicast, answer DNS, make keys."""
+"""`python -m origin`: publish a site to the edges, push it, answer DNS, make keys and certificates."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "dns": commands.dns,
             "keygen": commands.keygen,
             "rotate-key": commands.rotate_key,
+            "certify": commands.certify,
         }[arguments.command]
         return run(arguments)
     except (DeliveryError, KeyFileError) as error:

@@ -7,6 +7,7 @@ import re
 from ipaddress import IPv6Address
 from pathlib import Path
 
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 _PUBLISH = """\
@@ -36,11 +37,18 @@ both, the second by the new key and names it alone. Give --key NEW from then on,
 they are until then. An edge that was away for all of it must be given the new public key by hand."""
 
 
+_CERTIFY = """\
+Issue the certificate of the service name (ECDSA P-256): service.pem and service.key in DIR, the same pair for
+every edge. The first time a CA is made too: ca.pem, which users are to trust, and ca.key, which stays at the
+origin; it can vouch for this name only. With --reissue the CA in DIR issues another certificate; copy it to
+the edges and send them SIGHUP."""
+
+
 def make_parser(description: str | None) -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m origin", description=description)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="publish|watch|push|status|dns|keygen|rotate-key"
+        dest="command", required=True, metavar="publish|watch|push|status|dns|keygen|rotate-key|certify"
     )
     form = argparse.RawDescriptionHelpFormatter
 
@@ -99,6 +107,19 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     rotate.add_argument(
         "--new-key", type=Path, required=True, metavar="NEW", help="its successor (see keygen)"
     )
+
+    certify = commands.add_parser(
+        "certify", help="make the certificate for HTTPS", description=_CERTIFY, formatter_class=form
+    )
+    certify.add_argument("--name", type=_dns_name, default="www.nearcast.test", help="(default %(default)s)")
+    certify.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder of the four files"
+    )
+    certify.add_argument(
+        "--days", type=_days, default=90, metavar="N", help="how long it is valid (default %(default)s)"
+    )
+    certify.add_argument("--reissue", action="store_true", help="replace a certificate that is there")
+    certify.add_argument("--json", action="store_true", help="print what was issued as JSON")
     return parser
 
 
@@ -243,6 +264,19 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return value
+
+
+def _dns_name(text: str) -> str:
+    labels = text.split(".")
+    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name like www.nearcast.test")
+    return text.lower()
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 3650:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to 3650")
+    return int(text)
 
 
 def _mtu(text: str) -> int:

@@ -168,6 +168,25 @@ def keygen(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def certify(arguments: argparse.Namespace) -> int:
+    """`python -m origin certify`."""
+    from origin.certificates import certify as issue
+
+    issued = issue(arguments.name, arguments.out, days=arguments.days, reissue=arguments.reissue)
+    until = issued.not_after.isoformat(timespec="seconds")
+    facts = {
+        "name": issued.name,
+        "folder": str(issued.folder),
+        "not_after": until,
+        "new_ca": issued.is_new_ca,
+    }
+    authority = "a new CA" if issued.is_new_ca else "the CA that was there"
+    _print(
+        arguments.json, facts, f"{issued.name}: certificate of {authority} in {issued.folder}, until {until}"
+    )
+    return 0
+
+
 def _on_signals(stop: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -40,6 +40,9 @@ _TARGET = re.compile(rb"/[\x21\x22\x24-\x5b\x5d-\x7e]*")
 _BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH = re.compile(rb"\d{1,18}")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::\d{0,5})?")
+_CONNECTION_SPECIFIC = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
 _ONCE = frozenset(
     {b"authorization", b"content-type", b"expect", b"if-range", b"max-forwards", b"range", b"user-agent"}
 )
@@ -61,6 +64,7 @@ def check_request(
             return Refusal(400, "a control character in a field")  # section 5.5
     return (
         _check_host(http_version, fields)
+        or _check_multiplexed(http_version, fields)
         or check_framing(http_version, fields)
         or _check_once(fields)
         or _check_expectation(fields)
@@ -119,6 +123,18 @@ def _check_host(http_version: str, fields: RawFields) -> Refusal | None:
         return Refusal(400, "exactly one Host field is needed")
     if hosts and not _HOST.fullmatch(hosts[0]):
         return Refusal(400, "Host is no host")
+    return None
+
+
+def _check_multiplexed(http_version: str, fields: RawFields) -> Refusal | None:
+    """In HTTP/2 the connection is not for fields to speak of (RFC 9113 section 8.2.2), and it has a host."""
+    if http_version in ("1.0", "1.1"):
+        return None
+    for name, value in fields:
+        if name in _CONNECTION_SPECIFIC or (name == b"te" and value.strip(b" \t").lower() != b"trailers"):
+            return Refusal(400, f"{name.decode('latin-1')} is not for HTTP/{http_version}")
+        if name == b"host" and not value:
+            return Refusal(400, "no host")  # RFC 9110 section 4.2.2
     return None
 
 
