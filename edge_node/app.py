@@ -108,7 +108,7 @@ class EdgeApp:
             scope["query_string"].decode("latin-1"),
             scope["http_version"],
             scope["headers"],
-            scope["scheme"],
+            scope.get("scheme", "http"),
         )
         now_s = int(time.time())
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")

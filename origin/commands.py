@@ -174,16 +174,11 @@ def certify(arguments: argparse.Namespace) -> int:
 
     issued = issue(arguments.name, arguments.out, days=arguments.days, reissue=arguments.reissue)
     until = issued.not_after.isoformat(timespec="seconds")
-    facts = {
-        "name": issued.name,
-        "folder": str(issued.folder),
-        "not_after": until,
-        "new_ca": issued.is_new_ca,
-    }
+    facts: dict[str, Any] = {"name": issued.name, "folder": str(issued.folder)}
+    facts |= {"not_after": until, "is_new_ca": issued.is_new_ca}
     authority = "a new CA" if issued.is_new_ca else "the CA that was there"
-    _print(
-        arguments.json, facts, f"{issued.name}: certificate of {authority} in {issued.folder}, until {until}"
-    )
+    text = f"{issued.name}: certificate of {authority} in {issued.folder}, valid until {until}"
+    _print(arguments.json, facts, text)
     return 0
 
 

@@ -144,6 +144,6 @@ class Http2Connection:
 
     def _leave(self, error: ErrorCodes) -> None:
         with suppress(OSError, RuntimeError):
-            if self._http is not None:
+            if self._http is not None and not self._transport.is_closing():
                 self._transport.write(self._http.farewell(error))
         self._transport.close()

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any, cast
 
 from hypercorn.asyncio.worker_context import WorkerContext
 
@@ -53,10 +54,11 @@ class TlsListener:
         finally:
             stopping.cancel()
             accepting.cancel()
+            (ended,) = await asyncio.gather(accepting, return_exceptions=True)
             listener.close()
             await self._end()
-        if accepting.done() and not accepting.cancelled():
-            accepting.result()
+        if isinstance(ended, OSError):
+            raise ended
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -160,5 +162,19 @@ class _Chooser(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        assert isinstance(transport, asyncio.Transport)
-        self._choose(transport)
+        self._choose(cast(asyncio.Transport, _ClosedOnce(transport)))
+
+
+class _ClosedOnce:
+    """A transport over TLS that may be closed again: asyncio's own then forgets what it is made of."""
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def close(self) -> None:
+        """Close it, unless it is closing."""
+        if not self._transport.is_closing():
+            self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

@@ -83,8 +83,9 @@ def _context(certificate: Path, key: Path, *, http2: bool) -> ssl.SSLContext:
         # A password, or OpenSSL would ask for one at the terminal.
         context.load_cert_chain(certificate, key, password=lambda: "")
     except ssl.SSLError as error:
-        reason = (error.reason or str(error)).lower().replace("_", " ")
-        raise PairError(f"{key} is not the key of {certificate}, or no key in PEM: {reason}") from None
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise PairError(f"{key} is not the key of {certificate}") from None
+        raise PairError(f"{key} is no private key in PEM without a password") from None
     except OSError as error:
         raise PairError(f"{key}: cannot read the key: {error.strerror}") from None
     return context

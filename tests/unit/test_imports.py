@@ -42,6 +42,8 @@ ONLY_USERS: dict[str, tuple[str, ...]] = {
     "scapy": ("experiments",),
     "flute": (),
     "raptorq": ("delivery",),
+    "hypercorn": ("edge_node.tls",),
+    "h2": ("edge_node.tls",),
 }
 
 # these parts use nothing but the standard library and the packages named

@@ -167,3 +167,28 @@ def test_a_scope_is_checked_alike() -> None:
     assert check_request(b"GET", b"/?a", "1.1", [host]) is None
     assert check_request(b"GET", b"/", "2", [host, (b"transfer-encoding", b"chunked")]) is not None
     assert check_request(b"GET", b"/", "1.1", [host] + [(b"x", b"")] * DEFAULT_LIMITS.fields) is not None
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"connection", b"close"),
+        (b"keep-alive", b"timeout=5"),
+        (b"proxy-connection", b"close"),
+        (b"transfer-encoding", b"chunked"),
+        (b"upgrade", b"websocket"),
+        (b"te", b"trailers, gzip"),
+    ],
+)
+def test_in_http2_the_connection_is_not_for_fields(field: tuple[bytes, bytes]) -> None:
+    fields = [(b"host", b"h"), field]
+    refused = check_request(b"GET", b"/", "2", fields)
+    assert refused is not None
+    assert refused.status == 400
+    assert check_request(b"GET", b"/", "1.1", fields) is None
+
+
+def test_in_http2_there_is_a_host() -> None:
+    assert check_request(b"GET", b"/", "2", [(b"host", b"h"), (b"te", b"trailers")]) is None
+    assert check_request(b"GET", b"/", "2", [(b"host", b"")]) is not None
+    assert check_request(b"GET", b"/", "2", []) is not None
