@@ -18,7 +18,6 @@ from edge_node.gate import Gate
 from edge_node.tls.http2 import Http2
 
 _READ_BYTES = 64 << 10
-_WAITING_BYTES = 256 << 10
 _logger = logging.getLogger("hypercorn.error")
 
 
@@ -47,7 +46,6 @@ class Http2Connection:
         """The handshake is done. The task ends with the connection."""
         self._transport = transport
         self.protocol.connection_made(transport)
-        transport.set_write_buffer_limits(high=_WAITING_BYTES)
         self._writer = asyncio.StreamWriter(transport, self.protocol, self._reader, self._loop)
         client = transport.get_extra_info("peername")[:2]
         self._gate.open(self, client[0], self._loop)

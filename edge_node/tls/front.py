@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from delivery.asgi import Message, Receive, Scope, Send
+from edge_node.http.hygiene import DEFAULT_LIMITS
 from edge_node.http.messages import Request, request_from
 from edge_node.http.plain import text_answer
 from edge_node.http.redirect import redirect_to_https, strict_transport_security
@@ -96,6 +97,12 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
     """Why nothing over TLS is answered like this."""
     if scope["scheme"] != "https":
         return 421, "this connection is for https"  # RFC 9110 section 7.4
+    if any(name == b"content-length" and _is_too_long(value) for name, value in scope["headers"]):
+        return 413, f"more than {DEFAULT_LIMITS.content_bytes} bytes of content"
     if scope.get("state", {}).get(UNKNOWN_LENGTH) and scope["method"] not in _NO_CONTENT:
         return 411, "content needs a Content-Length here"
     return None
+
+
+def _is_too_long(length: bytes) -> bool:
+    return length.isdigit() and (len(length) > 18 or int(length) > DEFAULT_LIMITS.content_bytes)

@@ -8,7 +8,7 @@ nobody wants any more ends its stream, not the connection.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
@@ -33,7 +33,11 @@ from hypercorn.events import Closed
 from hypercorn.events import Event as Happening
 from hypercorn.protocol.events import Body, Request, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.protocol.h2 import (
+    BufferCompleteError,
+    H2Protocol,
+    StreamBuffer,
+)
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState, TaskGroup, WorkerContext
 from hypercorn.typing import Event as AsyncEvent
@@ -49,6 +53,9 @@ STREAMS = 100
 COSTLY_BURST, COSTLY_PER_S = 100, 10.0
 """How often a connection may reset streams, ping, change settings, or send frames that say nothing."""
 _COSTLY = (StreamReset, PingReceived, RemoteSettingsChanged, UnknownFrameReceived)
+WAITING_BYTES = 64 << 10
+"""When so much of an answer waits, the application waits too."""
+_PIECE_BYTES = 16 << 10
 _FIELD_OVERHEAD_BYTES = 32  # RFC 9113 section 6.5.2
 _HEADER_LIST_BYTES = (
     DEFAULT_LIMITS.target_bytes
@@ -236,7 +243,8 @@ class Http2(H2Protocol):
                 if all(name.lower() != b"date" for name, _ in headers):
                     headers.append((b"date", formatdate(usegmt=True).encode()))
                 message = {**message, "headers": headers}
-            await send(message)
+            for piece in _pieces(message):
+                await send(piece)
 
         try:
             await self._application(scope, receiving, sending)
@@ -246,15 +254,41 @@ class Http2(H2Protocol):
             await self._flush()
 
 
+def _pieces(message: Message) -> Iterator[Message]:
+    """Content in pieces: a whole one would be copied for a client that does not read it."""
+    body = message.get("body", b"")
+    if len(body) <= _PIECE_BYTES:
+        yield message
+        return
+    for start in range(0, len(body), _PIECE_BYTES):
+        more = start + _PIECE_BYTES < len(body) or message.get("more_body", False)
+        yield {**message, "body": body[start : start + _PIECE_BYTES], "more_body": more}
+
+
 class _Buffer(StreamBuffer):
-    """What waits to be sent on a stream; says when some of it goes."""
+    """What waits to be sent on a stream, which says when some of it goes. It is little even when the client's
+    window is closed, where hypercorn's own takes up everything."""
 
     def __init__(self, event_class: type[AsyncEvent], progress: Callable[[], None]) -> None:
         super().__init__(event_class)
         self._progress = progress
 
+    async def push(self, data: bytes) -> None:
+        if self._complete:
+            raise BufferCompleteError
+        self.buffer.extend(data)
+        await self._is_empty.clear()
+        while len(self.buffer) >= WAITING_BYTES and not self._complete:
+            await self._paused.clear()
+            await self._paused.wait()
+
     async def pop(self, max_length: int) -> bytes:
-        data = await super().pop(max_length)
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) <= WAITING_BYTES // 2:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
         if data:
             self._progress()
         return data

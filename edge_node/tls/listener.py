@@ -24,6 +24,8 @@ HANDSHAKE_S = 10.0
 """How long a handshake may take."""
 _CLOSING_S = 2.0
 """How long to wait for the client's end of TLS before the connection is cut."""
+_WAITING_BYTES = 64 << 10
+"""How much of an answer may wait for a client to read; asyncio's own limit over TLS is eight times that."""
 _GRACE_S = 5.0
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _AGAIN_S = 1.0
@@ -99,6 +101,7 @@ class TlsListener:
     def _choose(self, arrival: _Arrival, transport: asyncio.Transport) -> None:
         """The handshake is done: go on with the protocol that was agreed on (RFC 7301)."""
         self._gate.close(arrival)
+        transport.set_write_buffer_limits(high=_WAITING_BYTES)
         if transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
             loop = asyncio.get_running_loop()
             connection = Http2Connection(self._app, self._config, self._context, self._gate, loop)

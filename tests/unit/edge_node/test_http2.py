@@ -16,7 +16,7 @@ from delivery.asgi import Receive, Scope, Send
 from edge_node.connections import ConnectionLimits, Phase
 from edge_node.http.hygiene import check_request
 from edge_node.tls.front import SecureFront
-from edge_node.tls.http2 import COSTLY_BURST, STREAMS
+from edge_node.tls.http2 import COSTLY_BURST, STREAMS, WAITING_BYTES
 from origin.certificates import certify
 from tests.unit.edge_node.tls_client import NAME, Answer, Http2Client, serving, trusting
 
@@ -278,6 +278,25 @@ def test_who_does_not_read_is_cut_off(tls: Path) -> None:
         assert len(client.answers[1].body) < LARGE_BYTES
 
     play(tls, script, limits=ConnectionLimits(patience_s=patience))
+
+
+def test_what_waits_for_a_client_is_little(tls: Path) -> None:
+    async def run() -> None:
+        app = App()
+        async with serving(SecureFront(app, 60), tls) as server, Http2Client(server.port, tls) as client:
+            client.takes_content = False
+            for _ in range(10):
+                client.ask("/large")
+            while app.open < 10 or not any(answer.body for answer in client.answers.values()):
+                await client.read()
+            await asyncio.sleep(0.1)
+            (connection,) = server.listener._http2.values()
+            assert connection._http is not None
+            waiting = [len(buffer.buffer) for buffer in connection._http.stream_buffers.values()]
+            assert len(waiting) == 10
+            assert max(waiting) < WAITING_BYTES + 16_384
+
+    asyncio.run(run())
 
 
 def test_who_asks_for_nothing_is_told_to_go(tls: Path) -> None:
