@@ -48,7 +48,7 @@ def distributions(row: Sequence[Any], scenarios: Mapping[str, ScenarioRecords]) 
             )
         everything = [value for found in values.values() for value in found]
         if everything and min(everything) > 0 and max(everything) / min(everything) > _WIDE_RANGE:
-            _plain_logarithmic(axes)
+            plain_logarithmic(axes)
         else:
             axes.set_xlim(left=0)
         axes.set_ylim(0, 1.02)
@@ -58,7 +58,7 @@ def distributions(row: Sequence[Any], scenarios: Mapping[str, ScenarioRecords]) 
     row[0].set_ylabel("share of page loads")
 
 
-def _plain_logarithmic(axes: Any) -> None:
+def plain_logarithmic(axes: Any) -> None:
     """A logarithmic horizontal axis marked 1, 2, 5, 10 … in plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 

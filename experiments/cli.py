@@ -19,6 +19,7 @@ from experiments.preparation import (
     UsageError,
     choose_edges,
     choose_lab,
+    made_site,
     plan_fetches,
     prepare_lab,
     site_for,
@@ -103,6 +104,8 @@ def run(
                 wanted = site_for(site, kind, sink, _warn, small=module.SMALL_SITE)
                 folder = stack.enter_context(wanted)
                 options = replace(options, site=folder, workload=plan_fetches(folder, network, seed))
+            if make := getattr(module, "make_site", None):
+                options = replace(options, site=stack.enter_context(made_site(make, options)))
             prepare_lab(kind, sink)
         note = stack.enter_context(nullcontext(display.silent) if as_json else display.scenario_display())
         command = shlex.join(["nearcast", *sys.argv[1:]])

@@ -54,7 +54,7 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
         if plan.mode is Mode.EDGE:
             with steps.step("rtt"):
                 _measure_round_trips(testbed, out / "rtt.csv")
-        if plan.mode is not Mode.CENTRAL and plan.site is not None:
+        if plan.mode is not Mode.CENTRAL and plan.site is not None and not plan.pull_through:
             with steps.step("publish"), sampler.phase("publish", SAMPLE_INTERVAL_S):
                 progress(f"{plan.name}: publishing {plan.site} to {len(testbed.active_edges)} edges")
                 (out / "publish.json").write_text(testbed.publish())

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.attack_plots import attack_outcomes, others_meanwhile
 from experiments.charts import answers, completions, distributions, round_trips, throughput
+from experiments.crowd_plots import crowd_loads, crowd_waits
 from experiments.drawing import LoadScale, draw_loads, link_load, load_bar
 from experiments.figure import Figure, Painter, Scenarios
 from experiments.loads import backbone, content_bytes, phase_loads
@@ -160,7 +161,7 @@ def configured_and_measured(
     pyplot: Any, topology: Topology, scenarios: Scenarios, folder: Path
 ) -> Figure | None:
     """Round trips, configured against measured."""
-    pairs = scenarios["edge"].round_trips if "edge" in scenarios else ()
+    pairs = scenarios["paths"].round_trips if "paths" in scenarios else ()
     if not pairs:
         return None
     figure, row = pyplot.subplots(1, 2, figsize=(FULL_WIDTH_IN, 3.6))
@@ -173,7 +174,7 @@ def configured_and_measured(
         "A TCP handshake of every user with every edge. Left: measured over configured, the line is equality."
         " Right: by how much they differ; the dashed lines are the 0.5 % that a run under the virtual clock"
         " may be off.",
-        ("raw/edge/rtt.csv",),
+        ("raw/paths/rtt.csv",),
     )
 
 
@@ -198,7 +199,7 @@ def answers_over_time(pyplot: Any, topology: Topology, scenarios: Scenarios, fol
 
 PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "demo": (latency, request_loads, publish_loads, backbone_throughput, sync_times, topology_picture),
-    "latency": (configured_and_measured, topology_picture),
+    "latency": (crowd_waits, crowd_loads, configured_and_measured, topology_picture),
     "backbone": (publish_loads, backbone_throughput, sync_times, topology_picture),
     "failover": (probe_windows, answers_over_time, topology_picture),
     "drain": (requests_by_edge, topology_picture),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from delivery.tree import walk
+from experiments.options import Options
 from experiments.sites import SiteError, default_site, one_page_site
 from experiments.workload import Page, SiteMap, map_site, plan_workload
 from lab.doctor import examine
@@ -85,6 +86,14 @@ def site_for(
         return
     with tempfile.TemporaryDirectory(prefix="nearcast-site-", dir=SCRATCH) as folder:
         yield one_page_site(Path(folder))
+
+
+@contextmanager
+def made_site(make: Callable[[Path, Options], None], options: Options) -> Iterator[Path]:
+    """A site that an experiment makes up itself, for the length of the block. Raises OSError."""
+    with tempfile.TemporaryDirectory(prefix="nearcast-site-", dir=SCRATCH) as folder:
+        make(Path(folder), options)
+        yield Path(folder)
 
 
 def plan_fetches(site: Path, topology: Topology, seed: int) -> Mapping[str, list[dict[str, Any]]]:

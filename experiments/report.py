@@ -17,7 +17,7 @@ from experiments.proof_view import figure_lines, violation_lines
 from experiments.records import ScenarioRecords
 from experiments.style import scenario_name
 from experiments.summary import Summary
-from experiments.table import baseline, measured, number, verdict
+from experiments.table import baseline, measured, number, ratio, verdict
 from experiments.table_proofs import TableProof
 from topologies.spec import Topology
 
@@ -25,7 +25,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 QUESTIONS = {
     "demo": "Do edges in the access layer serve users better than a central cloud, what does keeping them in"
     " sync cost the backbone, and does anything leak?",
-    "latency": "Is the emulated network as fast and as slow as it was configured to be?",
+    "latency": "Is the network as fast as it was configured to be, and what do more and more users wait for"
+    " at edges, at caches and at a central cloud?",
     "backbone": "How often does content cross the most-loaded backbone link on its way to all edges?",
     "failover": "Links, edges, a switch and the controller fail while users ask: what do they notice?",
     "drain": "An edge is drained and another overloaded: does any user notice?",
@@ -70,6 +71,7 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters |= {"measured": measured, "baseline": baseline, "number": number, "verdict": verdict}
+    environment.filters["ratio"] = ratio
     html = environment.get_template("report.html.j2").render(
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         run=run_dir.name,

@@ -29,7 +29,14 @@ EXPERIMENTS = (
     *("channels", "locality", "sync", "vpn"),
 )
 ENTRY = "experiments.inside:run"
-WALL_LIMIT_S = 900.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one lab may take: seconds of wall time; memory, of a guest."""
+
+    wall_limit_s: float = 900.0
+    memory_mb: int = 2048
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Run:
 
 def experiment_module(name: str) -> ModuleType:
     """The module of an experiment: `scenarios(options)`, `TAKES`, `SMALL_SITE`; where they differ from what
-    others have, `NETWORK` (the topology when nobody asks for one) and `WALL_LIMIT_S`."""
+    others have, `NETWORK` (the topology when nobody asks for one), `WALL_LIMIT_S`, `MEMORY_MB` of a guest,
+    and `make_site(folder, options)`, which writes a site of the experiment's own."""
     return importlib.import_module(f"experiments.{name.replace('-', '_')}")
 
 
@@ -62,10 +70,12 @@ def run_experiment(
     """
     module = experiment_module(name)
     scenarios: list[Scenario] = module.scenarios(options)
-    wall_limit_s: float = getattr(module, "WALL_LIMIT_S", WALL_LIMIT_S)
+    limits = Limits(
+        getattr(module, "WALL_LIMIT_S", Limits.wall_limit_s), getattr(module, "MEMORY_MB", Limits.memory_mb)
+    )
     folder = new_run_folder(results / name, options.seed)
     began = time.monotonic()
-    walls = _run_all(scenarios, kind, folder, progress, wall_limit_s)
+    walls = _run_all(scenarios, kind, folder, progress, limits)
     labs_s = time.monotonic() - began
     progress("analysis", "computing claims, drawing pictures, writing the report")
     context = {
@@ -108,7 +118,7 @@ def _run_all(
     kind: LabKind,
     folder: Path,
     progress: Callable[[str, str], None],
-    wall_limit_s: float,
+    limits: Limits,
 ) -> dict[str, float]:
     """Run scenarios in the given order, as many at a time as the lab allows; wall seconds of each."""
     cancel = Event()
@@ -121,7 +131,8 @@ def _run_all(
             folder / "raw" / scenario.name,
             clock=kind.clock,
             seed=scenario.seed,
-            wall_limit_s=wall_limit_s,
+            wall_limit_s=limits.wall_limit_s,
+            memory_mb=limits.memory_mb,
         )
         result = kind.run(job, lambda text: progress(scenario.name, text), cancel)
         if not result.ok:

@@ -66,6 +66,7 @@ class Scenario:
     `record_tables` writes down every change of the switches' tables, from before the controller starts.
     `controller_python` is the interpreter of the controller where it is not this one: ryu, not os-ken.
     With an `offering` the origin stays after the publication, for channels and for what users upload.
+    With `pull_through` nothing is published: edges are caches in front of a web server at the origin.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Scenario:
     temporary: TemporaryAddresses | None = None
     controller_python: str | None = None
     offering: Offering | None = None
+    pull_through: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, see `scenario_from_json`."""

@@ -5,6 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE_PERCENT = 95.0
+RESAMPLES = 2000
+BOOTSTRAP_SEED = 1
+"""Fixed, so that the same data always give the same interval."""
+
+Counts = NDArray[np.int64]
+"""For each resample (row) how often it contains each cluster (column)."""
+Estimates = NDArray[np.float64]
+"""A statistic in each resample."""
+
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """The `percent`-th percentile, linear between the two nearest ranks (Hyndman and Fan's type 7).
@@ -57,3 +70,59 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return sum((x - middle_x) * (y - middle_y) for x, y in points) / sum(
         (x - middle_x) ** 2 for x, _ in points
     )
+
+
+def resampled_clusters(clusters: int, resamples: int = RESAMPLES, seed: int = BOOTSTRAP_SEED) -> Counts:
+    """Draw as many clusters as there are, with replacement, again and again.
+
+    Clusters are what is independent of each other, users say: the values of one user are not. Statistics of
+    two samples that have their clusters in common are to use the same draws. Raises ValueError without
+    clusters.
+    """
+    if clusters < 1:
+        raise ValueError("no clusters")
+    chance = np.random.Generator(np.random.PCG64(seed))
+    return chance.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
+
+
+def resampled_percentiles(clusters: Sequence[Sequence[float]], counts: Counts, percent: float) -> Estimates:
+    """`percentile` of all values of the clusters in each resample; NaN for a resample without values.
+
+    Raises ValueError for a percentage outside 0..100 or where `counts` is not of these clusters.
+    """
+    if not 0 <= percent <= 100:
+        raise ValueError(f"percentile {percent} is not within 0..100")
+    if counts.shape[1] != len(clusters):
+        raise ValueError(f"{len(clusters)} clusters, {counts.shape[1]} columns of counts")
+    values = np.array([value for cluster in clusters for value in cluster], dtype=np.float64)
+    owners = np.repeat(np.arange(len(clusters)), [len(cluster) for cluster in clusters])
+    order = np.argsort(values, kind="stable")
+    values, owners = values[order], owners[order]
+    found = np.full(len(counts), np.nan)
+    for index, row in enumerate(counts):
+        # Rank r of the resample is the first value with more than r copies at or before it.
+        copies = np.cumsum(row[owners])
+        if not len(copies) or copies[-1] == 0:
+            continue
+        position = (copies[-1] - 1) * percent / 100
+        below = math.floor(position)
+        low, high = values[np.searchsorted(copies, (below, min(below + 1, copies[-1] - 1)), side="right")]
+        found[index] = low + (high - low) * (position - below)
+    return found
+
+
+def resampled_sums(clusters: Sequence[float], counts: Counts) -> Estimates:
+    """The sum over the clusters in each resample, where each cluster has one value."""
+    sums: Estimates = counts.astype(np.float64) @ np.asarray(clusters, dtype=np.float64)
+    return sums
+
+
+def interval(
+    estimates: Estimates, confidence_percent: float = CONFIDENCE_PERCENT
+) -> tuple[float, float] | None:
+    """The bootstrap's percentile interval: the middle of the estimates; None when some are no numbers."""
+    if not len(estimates) or not np.isfinite(estimates).all():
+        return None
+    tail = (100 - confidence_percent) / 2
+    values = estimates.tolist()
+    return percentile(values, tail), percentile(values, 100 - tail)

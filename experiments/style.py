@@ -15,6 +15,7 @@ SERIES = {
     "central": "#d55e00",
     "push": "#cc79a7",
     "unicast": "#cc79a7",
+    "cache": "#009e73",
     "always-on": "#009e73",
 }
 """Colour of a scenario in every picture."""
@@ -30,6 +31,8 @@ NAMES = {
     "arp": "IPv4 segments",
     "stable": "stable addresses",
     "calm": "without attacks",
+    "paths": "each edge in turn",
+    "cache": "cold caches",
     "unicast": "unicast stream",
     "always-on": "always-on multicast",
 }

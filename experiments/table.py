@@ -33,6 +33,13 @@ def measured(claim: Claim) -> str:
     return f"{number(claim.value)}/{claim.total}" if claim.total is not None else number(claim.value)
 
 
+def ratio(claim: Claim) -> str:
+    """The ratio to the baseline, with its confidence interval."""
+    if claim.ratio_interval is None:
+        return number(claim.ratio)
+    return f"{number(claim.ratio)} ({' to '.join(number(bound) for bound in claim.ratio_interval)})"
+
+
 def baseline(claim: Claim) -> str:
     """The baseline's value and name."""
     return "-" if claim.baseline is None else f"{number(claim.baseline)} {claim.baseline_name}"
@@ -61,7 +68,7 @@ def render(summary: Summary) -> RenderableType:
             claim.label,
             measured(claim),
             baseline(claim),
-            number(claim.ratio),
+            ratio(claim),
             Text(verdict(claim), style),
         )
         table.add_row(*row)

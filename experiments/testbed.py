@@ -34,6 +34,9 @@ from topologies.spec import Role, to_json
 CHECKOUT = Path(__file__).resolve().parents[1]
 SYNC_PORT = 8081
 ORIGIN_PORT = 8080
+WEB_PORT = 8082
+"""Of the origin's web server, where edges are caches in front of it."""
+WEB_MAX_AGE_S = 86400
 FLUTE_PORT = 4001
 HTTP_PORT = 80
 CONTROLLER_PORT = 6653
@@ -234,6 +237,8 @@ class Testbed:
         origin_main = importlib.import_module("origin.__main__").main
         if origin_main(["keygen", "--key", str(self.key), "--public", str(self.public_key)]) != 0:
             raise TestbedError(f"origin keygen failed in {self.work}")
+        if self.scenario.pull_through:
+            self._start_web_server()
         for edge in self.active_edges:
             self.net.hold_service_address(edge)
             self.start_edge(edge)
@@ -259,10 +264,18 @@ class Testbed:
         argv += ["--report-file", str(self.raw / f"{edge}.jsonl")]
         number = self.topology.of_role(Role.EDGE).index(edge)
         argv += edge_words(self.scenario.offering, number, self._stream_mtu_bytes())
+        if self.scenario.pull_through:
+            argv += ["--proxy-url", f"http://[{origin}]:{WEB_PORT}"]
         argv += self.further_words.get(edge, [])
         self.edges[edge] = self.processes.start_module(
             edge, "edge_node.__main__", argv, self.net[edge].namespace
         )
+
+    def _start_web_server(self) -> None:
+        """The origin's own web server, for edges only, whose content may be kept for a day."""
+        argv = [str(self.site), "--address", str(self.plan.hosts[self.origin].unicast)]
+        argv += ["--port", str(WEB_PORT), "--max-age-s", str(WEB_MAX_AGE_S)]
+        self.processes.start_module("web", "experiments.file_server", argv, self.net[self.origin].namespace)
 
     def kill_edge(self, edge: str) -> None:
         """SIGKILL to the edge's process; its machine stays up. `start_edge` starts it again."""

@@ -19,7 +19,8 @@ from controller.openflow.snapshot import Snapshot
 from controller.plan.facts import port_id
 from edge_node.multicast import join
 from experiments.acts.context import Context
-from experiments.acts.window import LEAD_S, play
+from experiments.acts.fetching import LEAD_S
+from experiments.acts.window import play
 from experiments.attack.census import Slot, count
 from experiments.attack.judgement import Done, Known, attack_row, attack_states
 from experiments.attack.model import Attacker, Node

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from dataclasses import asdict
 from typing import Any
 
-from experiments import http_client, injection, probe, sweep
+from experiments import injection, probe, sweep
 from experiments.acts.context import Context
+from experiments.acts.fetching import join, next_beginning, start_requests
 from experiments.hosts import host_words
 from experiments.injection import injecting
-from experiments.testbed import HTTP_PORT, TestbedError
 from experiments.windows import Window
 from lab.processes import LabProcess
 
-LEAD_S = 0.2
-"""Between the start of the processes and the beginning of the window; what they import is there."""
-GRID_S = 0.5
-"""Windows begin at multiples of this, so that microseconds before them do not change what happens in them."""
 SETTLE_TIMEOUT_S = 60.0
 
 
@@ -28,12 +21,12 @@ def play(context: Context, window: Window) -> dict[str, Any]:
     after. Raises RuntimeError when the network does not settle again."""
     testbed = context.testbed
     before = testbed.control.status()
-    begin_s = context.origin_s + math.ceil((context.now_s + LEAD_S) / GRID_S) * GRID_S
+    begin_s = next_beginning(context)
     processes = _start(context, window, begin_s)
     with injecting(testbed, window.faults, window.name, context.origin_s, begin_s) as injector:
         time.sleep(max(0.0, begin_s + window.length_s - time.monotonic()))
         for process in processes:
-            _join(context, process)
+            join(context, process)
     context.write("faults.csv", injection.COLUMNS, injector.rows)
     after = _settle(context)
     return {"name": window.name, "begin_s": begin_s - context.origin_s, "before": before, "after": after}
@@ -50,22 +43,7 @@ def _start(context: Context, window: Window, begin_s: float) -> list[LabProcess]
         words += ["--out", str(context.out / "probes.csv"), *host_words(testbed.net, window.probers)]
         processes.append(testbed.processes.start_module("probe", "experiments.probe", words))
     if window.gets:
-        context.write("requests.csv", http_client.COLUMNS, ())
-        users = dict.fromkeys(get.user for get in window.gets)
-        plan = {
-            "window": window.name,
-            "hosts": host_words(testbed.net, users),
-            "address": str(testbed.plan.service),
-            "port": HTTP_PORT,
-            "name": testbed.topology.service.name,
-            "begin_s": begin_s,
-            "origin_s": context.origin_s,
-            "gets": [asdict(get) for get in window.gets],
-        }
-        path = context.work / f"gets-{window.name}.json"
-        path.write_text(json.dumps(plan))
-        words = ["--plan", str(path), "--out", str(context.out / "requests.csv")]
-        processes.append(testbed.processes.start_module("requests", "experiments.http_client", words))
+        processes.append(start_requests(context, window.name, window.gets, begin_s))
     for one in window.sweeps:
         prefix = testbed.plan.user_prefixes[one.access]
         words = ["--prefix", str(prefix), "--per-s", str(one.per_s), "--length-s", repr(one.length_s)]
@@ -73,13 +51,6 @@ def _start(context: Context, window: Window, begin_s: float) -> list[LabProcess]
         words += host_words(testbed.net, [one.user])
         processes.append(testbed.processes.start_module("sweep", sweep.__name__, words))
     return processes
-
-
-def _join(context: Context, process: LabProcess) -> None:
-    status = process.wait()
-    context.testbed.processes.forget(process)
-    if status != 0:
-        raise TestbedError(f"{process.name} ended with status {status}: {process.last_lines(2)}")
 
 
 def _settle(context: Context) -> dict[str, Any]:

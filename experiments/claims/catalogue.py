@@ -11,6 +11,7 @@ from experiments.claims.attacks import (
     unnoticed,
 )
 from experiments.claims.channels import channels
+from experiments.claims.crowds import crowds
 from experiments.claims.drain import drained
 from experiments.claims.failover import killed_edge, link_to_edge, probed, restarted_controller
 from experiments.claims.gateway import closed, narrow_paths, no_slower, unchanged
@@ -29,7 +30,7 @@ from experiments.claims.vpn import tunnels
 
 CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "demo": (against_central, user_requests, sync_copies, nearest_edge, hidden_origin, scope_boundary),
-    "latency": (as_configured,),
+    "latency": (as_configured, crowds),
     "backbone": (sync_copies,),
     "failover": (link_to_edge, probed, killed_edge, restarted_controller),
     "drain": (drained,),

@@ -70,13 +70,13 @@ def _troubles(name: str, scenario: ScenarioRecords | None) -> list[str]:
 
 def as_configured(evidence: Evidence) -> list[Claim]:
     """User-edge pairs whose measured round trip is the configured one, and the largest deviation."""
-    scenario = evidence.get("edge")
+    scenario = evidence.get("paths")
     pairs = scenario.round_trips if scenario else ()
     good = sum(abs(pair.deviation) <= ROUND_TRIP_TOLERANCE for pair in pairs)
     largest = max((abs(pair.deviation) for pair in pairs), default=None)
-    notes = () if pairs else ("no round trips in raw/edge/rtt.csv",)
+    notes = () if pairs else ("no round trips in raw/paths/rtt.csv",)
     holds = bool(pairs) and good == len(pairs)
-    source = ("raw/edge/rtt.csv",)
+    source = ("raw/paths/rtt.csv",)
     percent = None if largest is None else significant(largest * 100, 9)
     return [
         Claim(

@@ -15,11 +15,11 @@ CLEAN_LIMIT = 1.15
 LOSSY_LIMIT = 1.25
 
 
-def core_bytes(scenario: ScenarioRecords | None) -> int | None:
-    """Bytes on all links of the core layer, both directions, while users fetch; None without samples."""
+def core_bytes(scenario: ScenarioRecords | None, phase: str = "requests") -> int | None:
+    """Bytes on all links of the core layer, both directions, in a phase; None without samples."""
     if scenario is None:
         return None
-    loads = phase_loads(scenario.links, "requests").values()
+    loads = phase_loads(scenario.links, phase).values()
     core = [load.bytes for load in loads if load.layer == Role.CORE]
     return sum(core) if core else None
 

@@ -11,6 +11,8 @@ from experiments.statistics import significant
 from topologies.spec import Topology
 
 Number = int | float
+Interval = tuple[float, float]
+"""A confidence interval of 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Claim:
     """One number with its baseline and verdict.
 
     `total` is the number that `value` is out of, if any; `rule` says when the claim holds; `notes` say
-    why it does not, or what to know about it; `source` names the raw files it was computed from.
+    why it does not, or what to know about it; `source` names the raw files it was computed from. The
+    intervals are those of value, baseline and ratio, where there are samples to tell them from.
     """
 
     id: str
@@ -33,6 +36,9 @@ class Claim:
     total: int | None = None
     notes: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
+    interval: Interval | None = None
+    baseline_interval: Interval | None = None
+    ratio_interval: Interval | None = None
 
     @property
     def label(self) -> str:

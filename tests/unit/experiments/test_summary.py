@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.summary import Summary, analyse, strip_wall
-from tests.unit.experiments.synthetic import Fault, write_demo, write_failover
+from tests.unit.experiments.synthetic import Fault, write_demo
 from topologies.files import load
 
 METRO = load("metro")
@@ -110,9 +110,3 @@ def test_a_failing_run_says_so_on_top(tmp_path: Path) -> None:
     head = (tmp_path / "report.html").read_text().split("<h2>")[0]
     assert "1 of 7 claims do not hold" in head
     assert "C8 packets from users that reached the origin: 3" in head
-
-
-def test_latency_has_its_picture(tmp_path: Path) -> None:
-    write_failover(tmp_path, METRO, gap_s=0.3)
-    assert analyse(tmp_path, METRO, "latency", seed=1, context=_context(1.0)).holds
-    assert (tmp_path / "plots/round-trips.png").exists()
