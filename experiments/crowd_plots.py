@@ -20,6 +20,8 @@ WAYS = {"edge": "edges", "cache": "cold caches", "central": "central cloud"}
 _DASHES = {"edge": "-", "cache": ":", "central": "--"}
 _NAMED_AT = {"edge": 55.0, "cache": 90.0, "central": 25.0}
 """The percentile at which a curve is named, apart from the others' names."""
+_ROOM = 5.0
+"""The axis ends at so many times the largest value: names stand beside the curves."""
 _MEASURES: tuple[tuple[str, Callable[[Request], float]], ...] = (
     ("time to first byte", first_byte_ms),
     ("whole object", total_ms),
@@ -115,14 +117,14 @@ def _distributions(axes: Any, found: Mapping[str, Sequence[float]]) -> None:
         )
         at = _NAMED_AT[name]
         axes.annotate(
-            f"{WAYS[name]}: {median(values):.3g}, {percentile(values, 95):.3g} ms",
+            f"{WAYS[name]}\nmedian {median(values):.3g}\n95 %: {percentile(values, 95):.3g}",
             (percentile(values, at), at / 100),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
             color=scenario_colour(name),
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
         )
     axes.set_ylim(0, 1.02)
     plain_logarithmic(axes)
+    axes.set_xlim(right=_ROOM * max(max(values) for values in found.values()))

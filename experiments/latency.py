@@ -11,10 +11,12 @@ from experiments.objects import write_objects
 from experiments.options import Options
 from experiments.scenario import Act, Mode, Scenario
 
-TAKES = frozenset({"off", "rate_mbps"})
+TAKES = frozenset({"off"})
 SMALL_SITE = True
 MEMORY_MB = 4096
 """80,000 files of eight edges lie in the guest's memory, with the networks of 256 users."""
+RATE_MBPS = 400.0
+"""Of the publication, which is not what is measured: the more comes at once, the less it takes."""
 PATHS = "paths"
 """The scenario in which each edge in turn is the only one that answers."""
 
@@ -40,8 +42,9 @@ def scenarios(options: Options) -> list[Scenario]:
     )
     network = with_users(options.topology, sizes[-1])
     site = str(options.site)
-    edge = Scenario("edge", Mode.EDGE, network, options.seed, site=site, off=options.off, acts=(act,))
-    edge = replace(edge, rate_mbps=options.rate_mbps)
+    edge = Scenario(
+        "edge", Mode.EDGE, network, options.seed, site=site, off=options.off, acts=(act,), rate_mbps=RATE_MBPS
+    )
     paths = Scenario(PATHS, Mode.EDGE, options.topology, options.seed, off=options.off, all_pairs=True)
     return [
         edge,
