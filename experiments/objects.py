@@ -10,8 +10,7 @@ from random import Random
 
 OBJECTS = 10_000
 ZIPF_EXPONENT = 0.9
-"""Web proxies see 0.64 to 0.83, content networks 0.8 to 1.1 (Breslau et al., INFOCOM '99; Fricker et al.,
-NOMEN '12)."""
+"""Web proxies saw 0.64 to 0.83 (Breslau et al., INFOCOM '99); a steeper law is in favour of caches."""
 BODY_SHARE = 0.93
 BODY_MU, BODY_SIGMA = 9.357, 1.318
 TAIL_LEAST_BYTES, TAIL_ALPHA = 133_000, 1.1

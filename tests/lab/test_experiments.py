@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "failover": "metro",
     "scope": "metro",
     "drain": "figure2",
+    "latency": "figure2",
     "gateway": "figure2",
     "private-routing": "figure2",
     "neighbours": "figure2",
