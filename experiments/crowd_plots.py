@@ -18,9 +18,9 @@ from topologies.spec import Topology
 
 WAYS = {"edge": "edges", "cache": "cold caches", "central": "central cloud"}
 _DASHES = {"edge": "-", "cache": ":", "central": "--"}
-_NAMED_AT = {"edge": 55.0, "cache": 90.0, "central": 25.0}
+_NAMED_AT = {"edge": 55.0, "cache": 62.0, "central": 22.0}
 """The percentile at which a curve is named, apart from the others' names."""
-_ROOM = 5.0
+_ROOM = 3.0
 """The axis ends at so many times the largest value: names stand beside the curves."""
 _MEASURES: tuple[tuple[str, Callable[[Request], float]], ...] = (
     ("time to first byte", first_byte_ms),

@@ -17,7 +17,7 @@ from experiments.proof_view import figure_lines, violation_lines
 from experiments.records import ScenarioRecords
 from experiments.style import scenario_name
 from experiments.summary import Summary
-from experiments.table import baseline, measured, number, ratio, verdict
+from experiments.table import baseline, intervals, measured, number, ratio, verdict
 from experiments.table_proofs import TableProof
 from topologies.spec import Topology
 
@@ -71,7 +71,7 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters |= {"measured": measured, "baseline": baseline, "number": number, "verdict": verdict}
-    environment.filters["ratio"] = ratio
+    environment.filters |= {"ratio": ratio, "intervals": intervals}
     html = environment.get_template("report.html.j2").render(
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         run=run_dir.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from experiments.claims.model import Claim, Number
+from experiments.claims.model import Claim, Interval, Number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,7 +37,18 @@ def ratio(claim: Claim) -> str:
     """The ratio to the baseline, with its confidence interval."""
     if claim.ratio_interval is None:
         return number(claim.ratio)
-    return f"{number(claim.ratio)} ({' to '.join(number(bound) for bound in claim.ratio_interval)})"
+    return f"{number(claim.ratio)} ({_bounds(claim.ratio_interval)})"
+
+
+def intervals(claim: Claim) -> str:
+    """The confidence intervals of value and baseline in words; empty when there are none."""
+    known = ((claim.interval, "value"), (claim.baseline_interval, claim.baseline_name))
+    parts = [f"{name} {_bounds(bounds)}" for bounds, name in known if bounds is not None]
+    return f"95 % intervals: {', '.join(parts)}" if parts else ""
+
+
+def _bounds(bounds: Interval) -> str:
+    return " to ".join(number(bound) for bound in bounds)
 
 
 def baseline(claim: Claim) -> str:

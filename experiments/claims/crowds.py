@@ -11,6 +11,7 @@ from experiments.crowds import crowd_name, crowd_sizes
 from experiments.loads import phase_loads
 from experiments.records import Request, ScenarioRecords
 from experiments.statistics import (
+    RESAMPLES,
     Counts,
     Estimates,
     interval,
@@ -197,7 +198,7 @@ def _titled(statement: str, size: int, name: str) -> str:
 
 
 def _method(size: int) -> str:
-    return f"95 % intervals: bootstrap over {size} users, 2,000 resamples"
+    return f"intervals: bootstrap over {size} users, {RESAMPLES:,} resamples"
 
 
 def _troubles(evidence: Evidence, size: int, name: str) -> list[str]:

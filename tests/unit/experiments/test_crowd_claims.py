@@ -15,7 +15,7 @@ from experiments.options import Options
 from experiments.scenario import Mode, scenario_from_json
 from experiments.statistics import median
 from experiments.summary import analyse
-from experiments.table import ratio
+from experiments.table import intervals, ratio
 from tests.unit.experiments.synthetic_crowds import CROWD, FIGURE2, USERS, Scenarios, latency_run
 from tests.unit.experiments.synthetic_windows import write_run
 from topologies.files import load
@@ -73,6 +73,7 @@ def test_the_numbers_are_those_of_the_users() -> None:
     assert claim.ratio is not None
     assert claim.ratio < 0.5
     assert " to " in ratio(claim)
+    assert intervals(claim).startswith("95 % intervals: value 8.")
 
 
 def test_core_bytes_are_counted_and_their_interval_follows_who_downloads() -> None:
