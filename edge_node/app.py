@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from delivery.asgi import Receive, Scope, Send
 from delivery.sessions import LOCAL, URL_PREFIXES
+from edge_node.about import About, channels_of, is_asked, tell
 from edge_node.contents import QUICK_BYTES, BlobGoneError, Contents
 from edge_node.gate import RETRY_AFTER_S
 from edge_node.health import Load
@@ -73,7 +74,7 @@ class EdgeApp:
     def answer_now(self, request: Request, now_s: int) -> Ready | None:
         """The answer to a GET or HEAD for a small file of the site that is here; None for anything else, and
         when it cannot be made at once."""
-        if request.path.startswith(URL_PREFIXES):
+        if request.path.startswith(URL_PREFIXES) or is_asked(request):
             return None  # who asks for something of a session keeps it joined
         found = self._store.resolve(request.path, now_s)
         if found is None or not found.is_here:
@@ -117,6 +118,9 @@ class EdgeApp:
             close = ("Connection", "close")
             await send_whole(self._responder.say(request, refused.status, refused.text, close), send)
             return
+        if is_asked(request):
+            await send_whole(tell(self._about(), request), send)
+            return
         if request.method == "PUT" and self._local is not None and request.path.startswith(_UPLOADS):
             outcome = await self._upload(request, receive, scope.get("client"))
             await send_whole(
@@ -150,6 +154,18 @@ class EdgeApp:
             return
         with content:
             await stream(plan, content, receive, send)
+
+    def _about(self) -> About:
+        site = self._store.site()
+        return About(
+            self._responder.edge,
+            site.served_version,
+            site.complete,
+            len(site.manifest.files) if site.manifest else 0,
+            channels_of(site.manifest),
+            self._local.limits.item_bytes if self._local else 0,
+            self._load.requests * 100 // self._load.capacity,
+        )
 
     def _is_ours(self, request: Request, now_s: int) -> bool:
         """Whether a request is for what the edge has or should have: a file in a manifest, a folder of one,

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.attack_plots import attack_outcomes, others_meanwhile
 from experiments.charts import answers, completions, distributions, round_trips, throughput
+from experiments.client_plots import playback
 from experiments.crowd_plots import crowd_loads, crowd_waits
 from experiments.drawing import LoadScale, draw_loads, link_load, load_bar
 from experiments.figure import Figure, Painter, Scenarios
@@ -212,6 +213,7 @@ PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "channels": (channel_loads, channel_bytes, zap_times, topology_picture),
     "locality": (local_loads, local_times, topology_picture),
     "sync": (sync_by_edges, sync_times_by_edges, sync_by_loss, sync_by_content, lab_topology),
+    "clients": (playback, topology_picture),
     "vpn": (tunnel_costs, lab_topology),
 }
 

@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.attack.records import AttackRow, AttackState
+from experiments.client_records import (
+    BrowserTransfer,
+    Death,
+    DownloadPart,
+    Moment,
+    NameLookup,
+    PlaybackSample,
+)
 from experiments.csv_records import RecordError as RecordError
 from experiments.csv_records import read_records
 from experiments.stream_records import Branch, StreamBytes, StreamPhase, Viewing
@@ -262,6 +270,12 @@ class ScenarioRecords:
     phases: tuple[StreamPhase, ...] = ()
     branches: tuple[Branch, ...] = ()
     viewings: tuple[Viewing, ...] = ()
+    lookups: tuple[NameLookup, ...] = ()
+    downloads: tuple[DownloadPart, ...] = ()
+    deaths: tuple[Death, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    playback: tuple[PlaybackSample, ...] = ()
+    browser_transfers: tuple[BrowserTransfer, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """scenario.json; below `lab` what the lab said of itself (job-result.json); `failed` if it did."""
 
@@ -318,6 +332,12 @@ def load_scenario(folder: Path, topology: Topology) -> ScenarioRecords:
         phases=read_records(folder / "phases.csv", StreamPhase),
         branches=read_records(folder / "branches.csv", Branch),
         viewings=read_records(folder / "viewing.csv", Viewing),
+        lookups=read_records(folder / "lookups.csv", NameLookup),
+        downloads=read_records(folder / "downloads.csv", DownloadPart),
+        deaths=read_records(folder / "deaths.csv", Death),
+        moments=read_records(folder / "moments.csv", Moment),
+        playback=read_records(folder / "playback.csv", PlaybackSample),
+        browser_transfers=read_records(folder / "browser-requests.csv", BrowserTransfer),
         facts=facts,
     )
 

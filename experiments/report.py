@@ -15,6 +15,7 @@ from experiments.figure import Figure
 from experiments.loads import content_bytes
 from experiments.proof_view import figure_lines, violation_lines
 from experiments.records import ScenarioRecords
+from experiments.screens import screens
 from experiments.style import scenario_name
 from experiments.summary import Summary
 from experiments.table import baseline, intervals, measured, number, ratio, verdict
@@ -41,6 +42,7 @@ QUESTIONS = {
     " in its region?",
     "sync": "What does the origin send to keep all edges in sync, and how soon does the last one have it?",
     "vpn": "What does one more edge cost an origin that multicasts, and one with a tunnel to each edge?",
+    "clients": "A browser, curl and dig use the service while edges die: what do their users notice?",
     "privacy": "Do temporary addresses work through requests, downloads and changes of address?",
 }
 
@@ -86,6 +88,7 @@ def write_report(
         figures=[
             (figure, inline_svg(run_dir / "plots" / f"{figure.name}.svg", figure)) for figure in figures
         ],
+        screens=screens(scenarios),
         attacks=attack_families(scenarios),
         proofs=invariant_rows(summary),
         moments=[(proof.scenario, proof.moment) for proof in summary.proved.proofs],

@@ -1,4 +1,4 @@
-"""The demo's web site: a real manual with its images and a video, from Debian packages, kept in the cache."""
+"""The demo's web site: the portal, two real manuals with their images and a video, kept in the cache."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
+from experiments.npm import NpmError
+from experiments.portal import place_portal
 from lab.cache import cache_dir, locked, publish_dir
 from lab.process_group import run_group
 from lab.progress import Progress, ProgressSink, silent
 
-SITE_NAME = "wireshark-manuals-1"
+SITE_NAME = "wireshark-manuals-2"
 """The folder in the cache; the number goes up when the layout changes."""
 _WAY_OUT = (
     "publish a directory of your own with --site DIR, or mend the network and run `apt-get update` as root"
@@ -92,7 +93,10 @@ def _make(sites: Path, final: Path, progress: ProgressSink) -> None:
             _unpack(archive, work / package)
         for piece in PIECES:
             _place(work / piece.package, piece, staged)
-        (staged / "index.html").write_text(index_page(PIECES), encoding="utf-8")
+        try:
+            place_portal(staged, links_of(PIECES), progress, sites.parent)
+        except NpmError as error:
+            raise SiteError(f"{error}; {_WAY_OUT}") from None
         publish_dir(staged, final)
 
 
@@ -159,18 +163,9 @@ def _place(root: Path, piece: Piece, staged: Path) -> None:
             shutil.copyfile(file, target / inside / name)
 
 
-def index_page(pieces: tuple[Piece, ...]) -> str:
-    """The site's front page: one link to each piece."""
-    items = "\n".join(
-        f'<li><a href="{escape("/".join(filter(None, (piece.place, piece.start))))}">'
-        f"{escape(piece.title)}</a></li>"
-        for piece in pieces
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n'
-        '<head><meta charset="utf-8"><title>nearcast demo site</title></head>\n'
-        f"<body><h1>nearcast demo site</h1>\n<ul>\n{items}\n</ul></body></html>\n"
-    )
+def links_of(pieces: tuple[Piece, ...]) -> list[tuple[str, str]]:
+    """Where each piece begins, and its title."""
+    return [("/" + "/".join(filter(None, (piece.place, piece.start))), piece.title) for piece in pieces]
 
 
 def one_page_site(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from experiments.claims.attacks import (
     unnoticed,
 )
 from experiments.claims.channels import channels
+from experiments.claims.clients import real_clients
 from experiments.claims.crowds import crowds
 from experiments.claims.drain import drained
 from experiments.claims.failover import killed_edge, link_to_edge, probed, restarted_controller
@@ -43,6 +44,7 @@ CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "channels": (channels,),
     "locality": (local_content, regional_content),
     "sync": (synced,),
+    "clients": (real_clients,),
     "vpn": (tunnels,),
 }
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.npm import HLS_JS
+from experiments.portal import TEMPLATES
 from experiments.sites import PIECES, SITE_NAME, SiteError, default_site
 
 FILES = {
@@ -68,6 +70,14 @@ def _fill(repository: Path, links: dict[str, str] | None = None) -> None:
     (repository / "Packages").write_text("".join(stanzas))
 
 
+def _player(cache: Path) -> None:
+    """The player as if it had been downloaded before."""
+    package = cache / "npm" / f"{HLS_JS.name}-{HLS_JS.version}"
+    (package / "dist").mkdir(parents=True)
+    (package / "dist/hls.light.min.js").write_text("player")
+    (package / "LICENSE").write_text("Apache")
+
+
 def _tree(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
@@ -77,6 +87,7 @@ def _tree(folder: Path) -> dict[str, bytes]:
 def test_the_site_is_laid_out_cached_and_then_needs_no_network(repository: Path, tmp_path: Path) -> None:
     _fill(repository)
     cache = tmp_path / "cache"
+    _player(cache)
     site = default_site(cache=cache)
     tree = _tree(site)
     index = tree.pop("index.html").decode()
@@ -85,9 +96,13 @@ def test_the_site_is_laid_out_cached_and_then_needs_no_network(repository: Path,
         "wsug/images/a.png": b"png",
         "wsdg/index.html": b"guide",
         "video/city.mpg": b"mpegmpeg",
+        "hls/hls.light.min.js": b"player",
+        "hls/LICENSE.txt": b"Apache",
+        "portal.css": (TEMPLATES / "portal.css").read_bytes(),
+        "portal.js": (TEMPLATES / "portal.js").read_bytes(),
     }
     for piece in PIECES:
-        assert f'href="{piece.place}' in index
+        assert f'href="/{piece.place}' in index
     (repository / "Packages").unlink()
     assert default_site(cache=cache) == site
     left = sorted(path.name for path in (cache / "sites").iterdir())
@@ -96,6 +111,7 @@ def test_the_site_is_laid_out_cached_and_then_needs_no_network(repository: Path,
 
 def test_two_callers_at_once_get_one_site(repository: Path, tmp_path: Path) -> None:
     _fill(repository)
+    _player(tmp_path / "cache")
     found: list[Path] = []
     threads = [
         threading.Thread(target=lambda: found.append(default_site(cache=tmp_path / "cache")))
