@@ -2,6 +2,7 @@
 LAB ?= auto
 TOPOLOGY ?= metro
 SITE ?=
+SUITE ?=
 SEED ?= 1
 PYTHON ?=
 
@@ -44,7 +45,7 @@ bench: ## measure the wall time from boot to the first HTTP 200, the codec, and 
 	@scripts/bootstrap.sh bench
 	@$(NEARCAST) bench --lab $(LAB) --topology $(TOPOLOGY) --seed $(SEED)
 	$(PY) -m experiments.delivery_bench
-	$(PY) -m experiments.http_bench
+	$(PY) -m experiments.http_bench $(if $(SUITE),--suite '$(SUITE)')
 
 clients: ## a real browser, curl and dig use the service while an edge dies; the report lands in results/clients/
 	@scripts/bootstrap.sh clients

@@ -1,11 +1,14 @@
-"""Answers that need no waiting: made at once, and remembered whole under the bytes of the request.
+"""Answers that need no waiting: made at once, and remembered whole.
 
-Most requests are for small files that are here, and most of those have been asked for in the very same words.
+Most requests are for small files that are here, and most of those have been asked for in the very same words,
+or in others that mean the same: users differ in fields that answers do not depend on. So an answer is
+remembered under the bytes of a request, and under their meaning.
 """
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -13,11 +16,13 @@ from typing import Protocol
 
 from edge_node.http.messages import Plan, Request, request_from
 from edge_node.http.raw_head import Head
+from edge_node.http.respond import READS
 from edge_node.http.wire import around_date
 
 MEMORY_BYTES = 32 << 20
 _ENTRY_BYTES = 500
 """What an entry takes beside its bytes, about."""
+_READS = frozenset(name.encode() for name in READS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class QuickAnswers:
         self, source: Source, *, memory_bytes: int = MEMORY_BYTES, clock: Callable[[], float] = time.time
     ) -> None:
         self._source, self._memory_bytes, self._clock = source, memory_bytes, clock
-        self._answers: dict[bytes, _Remembered] = {}
+        self._answers: OrderedDict[bytes, _Remembered] = OrderedDict()
         self._used = 0
         self._generation = source.generation
         self._second = -1
@@ -93,21 +98,25 @@ class QuickAnswers:
         connection is to be closed after it when the head says that it is the last."""
         if head.method not in (b"GET", b"HEAD") or head.http_version != "1.1" or head.has_content:
             return None
+        meaning, is_last = _meaning(head), head.is_last
+        if meaning is None:
+            return None
+        if not is_last and (found := self._answers.get(meaning)) and (answer := self.remembered(meaning)):
+            self._remember(self._generation, raw, found)
+            return answer
         target, _, query = head.target.decode("latin-1").partition("?")
         request = request_from(head.method.decode(), target, query, head.http_version, head.fields)
-        if (request.field("connection") or "close").lower() not in ("close", "keep-alive"):
-            return None
-        if request.field("expect"):
-            return None
         now_s = self._tick()
         generation = self._source.generation
         ready = self._source.answer_now(request, now_s)
         if ready is None or ready.plan.close:
             return None
-        plan = replace(ready.plan, close=head.is_last)
+        plan = replace(ready.plan, close=is_last)
         before, after = around_date(plan, ready.content)
-        if not head.is_last and not _depends_on_time(request):
-            self._remember(generation, raw, _Remembered(before, after, ready.sha256, ready.expires_unix_s))
+        if not is_last and not _depends_on_time(request):
+            answer_to_all = _Remembered(before, after, ready.sha256, ready.expires_unix_s)
+            self._remember(generation, meaning, answer_to_all)
+            self._remember(generation, raw, answer_to_all)
         self.given += 1
         return before + self._date + after
 
@@ -128,8 +137,8 @@ class QuickAnswers:
         self._answers[raw] = answer
         self._used += size
         while self._used > self._memory_bytes:
-            oldest = next(iter(self._answers))
-            self._used -= _size(oldest, self._answers.pop(oldest))
+            oldest, its_answer = self._answers.popitem(last=False)
+            self._used -= _size(oldest, its_answer)
 
     def _forget_all(self) -> None:
         self._answers.clear()
@@ -146,6 +155,21 @@ class QuickAnswers:
                 self._source.touch(sha256)
             self._touched.clear()
         return second
+
+
+def _meaning(head: Head) -> bytes | None:
+    """The same bytes for requests that have the same answer, and none that a request consists of; None when
+    the answer is not one that can be at hand."""
+    parts = [b"\0" + head.method, head.target]
+    for name, value in head.fields:
+        if name in _READS:
+            parts.append(name + b":" + value)
+        elif name == b"connection":
+            if value.lower() not in (b"close", b"keep-alive"):
+                return None
+        elif name == b"expect" and value:
+            return None
+    return b"\n".join(parts)
 
 
 def _size(raw: bytes, answer: _Remembered) -> int:

@@ -73,6 +73,7 @@ def run(
     ] = None,
     rate_mbps: Annotated[float, typer.Option(min=1, help="Rate of the multicast stream.")] = 100.0,
     full: Annotated[bool, typer.Option("--full", help="The whole sweep, however long it takes.")] = False,
+    https: Annotated[bool, typer.Option("--https", help="Users fetch over HTTPS.")] = False,
     results: Annotated[Path, typer.Option(readable=False, help="Where results go.")] = Path("results"),
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +85,7 @@ def run(
     if experiment not in EXPERIMENTS:
         raise UsageError(f"no experiment {experiment!r}; choose one of {', '.join(EXPERIMENTS)}")
     module = experiment_module(experiment)
-    for word, given in (("site", site), ("kill", kill), ("loss", loss), ("full", full)):
+    for word, given in (("site", site), ("kill", kill), ("loss", loss), ("full", full), ("https", https)):
         if given and word not in module.TAKES:
             raise UsageError(f"--{word} means nothing to {experiment}; leave it out")
     network = load(topology) if topology else getattr(module, "NETWORK", None) or load("metro")
@@ -97,13 +98,16 @@ def run(
         loss_percent=loss,
         rate_mbps=rate_mbps,
         full=full,
+        https=https,
     )
     with ExitStack() as stack:
         with _preparation(quiet=as_json) as sink:
             if "site" in module.TAKES:
                 wanted = site_for(site, kind, sink, _warn, small=module.SMALL_SITE)
                 folder = stack.enter_context(wanted)
-                options = replace(options, site=folder, workload=plan_fetches(folder, network, seed))
+                options = replace(
+                    options, site=folder, workload=plan_fetches(folder, network, seed, https=https)
+                )
             if make := getattr(module, "make_site", None):
                 options = replace(options, site=stack.enter_context(made_site(make, options)))
             prepare_lab(kind, sink)
@@ -170,11 +174,12 @@ def up(
     ] = None,
     lab: LabOption = "auto",
     seed: SeedOption = 1,
+    https: Annotated[bool, typer.Option("--https", help="Serve HTTPS; users trust the lab's CA.")] = False,
 ) -> None:
     """Start a lab on the real clock with the Mininet prompt."""
     from experiments.session import up as start
 
-    raise typer.Exit(start(topology, site, lab, seed))
+    raise typer.Exit(start(topology, site, lab, seed, https=https))
 
 
 @app.command()

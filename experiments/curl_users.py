@@ -6,7 +6,7 @@ import csv
 import heapq
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,18 @@ class _Fetch:
 
 
 def fetch_all(
-    net: LabNet, workload: Mapping[str, list[dict[str, Any]]], work: Path, began: float, timeout_s: float = 60
+    net: LabNet,
+    workload: Mapping[str, list[dict[str, Any]]],
+    work: Path,
+    began: float,
+    timeout_s: float = 60,
+    trust: Sequence[str] = (),
 ) -> list[list[Any]]:
     """Run every user's fetches at their times and return the rows of transfers.csv.
 
     `began` is the monotonic time the scenario counts from; each fetch starts `start_s` after this call,
-    as one curl process, which asks for compressed forms where the entry says `compressed`.
+    as one curl process, which asks for compressed forms where the entry says `compressed`. `trust` are curl's
+    words for the CA that users trust.
     """
     work.mkdir(parents=True, exist_ok=True)
     queue = [
@@ -58,7 +64,7 @@ def fetch_all(
     while queue:
         start_s, order, user, entry = heapq.heappop(queue)
         time.sleep(max(0.0, zero + start_s - time.monotonic()))
-        fetches.append(_start(net, user, entry, work / f"{order}.tsv", began, timeout_s))
+        fetches.append(_start(net, user, entry, work / f"{order}.tsv", began, timeout_s, trust))
     rows: list[list[Any]] = []
     for fetch in fetches:
         fetch.process.wait()
@@ -76,11 +82,17 @@ def write_transfers(path: Path, rows: list[list[Any]]) -> None:
 
 
 def _start(
-    net: LabNet, user: str, entry: dict[str, Any], output: Path, began: float, timeout_s: float
+    net: LabNet,
+    user: str,
+    entry: dict[str, Any],
+    output: Path,
+    began: float,
+    timeout_s: float,
+    trust: Sequence[str],
 ) -> _Fetch:
     """One curl for one page load or video; later URLs reuse its connection."""
     command = ["curl", "--silent", "--globoff", "--max-time", str(timeout_s), "--connect-timeout", "5"]
-    command += ["--write-out", _WRITE_OUT]
+    command += ["--write-out", _WRITE_OUT, *trust]
     if entry.get("compressed"):
         command.append("--compressed")
     for url in entry["urls"]:

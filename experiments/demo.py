@@ -7,7 +7,7 @@ from dataclasses import replace
 from experiments.options import Options, edge_scenario
 from experiments.scenario import Mode, Scenario
 
-TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps"})
+TAKES = frozenset({"site", "off", "kill", "loss", "rate_mbps", "https"})
 SMALL_SITE = False
 
 

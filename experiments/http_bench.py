@@ -21,8 +21,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from experiments import cache_tests, http_matrix
+from experiments.cache_suite import counts, failures
 from experiments.display import scenario_display
+from experiments.http_exchange import ExchangeError
 from experiments.http_load import (
+    OTHER_HEADS,
     Load,
     allow_open_files,
     connections_for,
@@ -40,7 +44,8 @@ SMALL, LARGE = "small.bin", "large.bin"
 SIZES = {SMALL: 1_000, LARGE: 10_000_000}
 SMALL_CONNECTIONS, LARGE_CONNECTIONS = 64, 4
 IDLE_CONNECTIONS = 10_000
-PARTS = ("small", "tail", "large", "idle")
+LOADS = ("small", "tail", "large", "idle")
+PARTS = (*LOADS, "matrix", "cache-tests")
 Progress = Callable[[str], None]
 
 
@@ -121,14 +126,12 @@ def compared(
 
 def small(bench: Bench) -> list[Row]:
     """Requests a second for 1 kB."""
-    return small_rows(bench.loads(SMALL, SMALL_CONNECTIONS))
-
-
-def small_rows(pairs: Sequence[tuple[Load, Load]]) -> list[Row]:
-    """What loads with the small file say."""
+    pairs = bench.loads(SMALL, SMALL_CONNECTIONS)
+    different = bench.loads(SMALL, SMALL_CONNECTIONS, OTHER_HEADS)
     return [
         compared("1 kB, requests/s", "/s", pairs, lambda load: load.per_s, 1 / 3),
         compared("1 kB, requests per CPU second", "/s", pairs, lambda load: load.per_cpu_s),
+        compared("1 kB, no two requests alike", "/s", different, lambda load: load.per_s, 1 / 3),
     ]
 
 
@@ -136,7 +139,7 @@ def tail(bench: Bench, edge_per_s: float | None = None) -> list[Row]:
     """The slowest percent at half of what the edge can do; nginx gets the same rate."""
     if edge_per_s is None:
         bench.progress("how much the edge can do")
-        edge_per_s = small(bench)[0].edge
+        edge_per_s = median([pair[0].per_s for pair in bench.loads(SMALL, SMALL_CONNECTIONS)])
     rate = edge_per_s / 2
     pairs = bench.loads(SMALL, connections_for(rate), thinking_script(seed=1))
     label = f"at {rate:,.0f} requests/s"
@@ -173,8 +176,36 @@ def idle(bench: Bench) -> list[Row]:
     return [Row(what, kb["edge"], kb["nginx"], "kB", None, 40, is_most=True, problem=problem)]
 
 
-def measure(bench: Bench, parts: Sequence[str]) -> list[Row]:
-    """The rows of these parts."""
+def matrix() -> list[Row]:
+    """The rows of the HTTP matrix that hold."""
+    with http_matrix.edge_with_files() as port:
+        verdicts = http_matrix.check_all(port)
+    failed = [verdict.row.name for verdict in verdicts if verdict.problem]
+    total = len(verdicts)
+    what = "rows of the HTTP matrix that hold"
+    return [Row(what, total - len(failed), None, f"of {total}", None, total, problem=", ".join(failed))]
+
+
+def cache(suite: Path | None) -> list[Row]:
+    """The cache tests that pass; the bars are for a checkout, as the release has fewer."""
+    tests = cache_tests.run(suite)
+    problem = ", ".join(cache_tests.unexplained(failures(tests)))
+    return [
+        Row(
+            f"cache tests passed, {kind}",
+            good,
+            None,
+            f"of {total}",
+            None,
+            cache_tests.BARS[kind] if suite else None,
+            problem=f"not explained: {problem}" if problem else "",
+        )
+        for kind, (good, total) in counts(tests).items()
+    ]
+
+
+def measure_loads(bench: Bench, parts: Sequence[str]) -> list[Row]:
+    """The rows of these parts that are about speed and memory."""
     rows: list[Row] = []
     edge_per_s = None
     if "small" in parts:
@@ -220,6 +251,21 @@ def make_files(site: Path) -> None:
         (site / name).write_bytes(Random(name).randbytes(size))
 
 
+def measure(parts: Sequence[str], arguments: argparse.Namespace, progress: Progress) -> list[Row]:
+    """The rows of all these parts. Raises BenchError."""
+    rows: list[Row] = []
+    if set(parts) & set(LOADS):
+        with running(arguments.seconds, arguments.turns, progress, is_urgent=arguments.urgent) as bench:
+            rows += measure_loads(bench, parts)
+    if "matrix" in parts:
+        progress("the HTTP matrix")
+        rows += matrix()
+    if "cache-tests" in parts:
+        progress("the cache tests")
+        rows += cache(arguments.suite)
+    return rows
+
+
 def show(rows: Sequence[Row]) -> None:
     """The table, and what is wrong."""
     from rich.console import Console
@@ -253,7 +299,7 @@ def row_cells(row: Row) -> tuple[str, ...]:
 
 
 def _number(value: float, unit: str) -> str:
-    digits = 0 if value >= 100 else 2
+    digits = 0 if value >= 100 or unit.startswith("of ") else 2
     return f"{value:,.{digits}f} {unit}".strip()
 
 
@@ -276,20 +322,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--urgent", action="store_true", help="before everything else on this machine (SCHED_RR, needs root)"
     )
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be repeated")
+    parser.add_argument("--suite", type=Path, metavar="DIR", help="a checkout of http-tests/cache-tests")
     arguments = parser.parse_args(argv)
+    parts = arguments.only or PARTS
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        with (
-            scenario_display() as note,
-            running(
-                arguments.seconds,
-                arguments.turns,
-                lambda text: note("http_bench", text),
-                is_urgent=arguments.urgent,
-            ) as bench,
-        ):
-            rows = measure(bench, arguments.only or PARTS)
-    except (BenchError, DebianError, ProcessError, OSError) as error:
+        with scenario_display() as note:
+            rows = measure(parts, arguments, lambda text: note("http_bench", text))
+    except (BenchError, DebianError, ExchangeError, ProcessError, OSError) as error:
         print(f"http_bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

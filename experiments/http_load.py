@@ -36,6 +36,15 @@ function delay()
   return math.floor(-MEAN_MS * math.log(1 - math.random()) + 0.5)
 end
 """
+OTHER_HEADS = """
+local number = 0
+function request()
+  number = number + 1
+  wrk.headers["X-Number"] = number
+  return wrk.format()
+end
+"""
+"""wrk's script for requests of which no two are the same: an edge remembers answers by a request's bytes."""
 
 
 @dataclass(frozen=True, slots=True)

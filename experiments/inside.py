@@ -17,6 +17,7 @@ from experiments import flat, injection, lab_side
 from experiments.acts.context import Context
 from experiments.acts.window import play
 from experiments.curl_users import fetch_all, write_transfers
+from experiments.https import curl_words
 from experiments.injection import injecting
 from experiments.scenario import MOMENTS, Mode, Scenario, scenario_from_json
 from experiments.testbed import HTTP_PORT, Testbed, TestbedError
@@ -65,7 +66,9 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
                 fetches = sum(len(entries) for entries in plan.workload.values())
                 progress(f"{plan.name}: {len(plan.workload)} users make {fetches} page loads and downloads")
                 with injecting(testbed, plan.faults, "requests", began, time.monotonic()) as injector:
-                    rows = fetch_all(testbed.net, plan.workload, work / "curl", began)
+                    rows = fetch_all(
+                        testbed.net, plan.workload, work / "curl", began, trust=curl_words(testbed.tls)
+                    )
                 write_transfers(out / "transfers.csv", rows)
             if plan.faults:
                 context.write("faults.csv", injection.COLUMNS, injector.rows)

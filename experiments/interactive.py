@@ -38,7 +38,8 @@ def run(out: Path, work: Path, scenario: dict[str, Any], commands: str | None) -
             progress(f"publishing {plan.site}")
             testbed.publish()
         requests.ready(testbed)
-        fetch = f"user1 curl -sI http://{plan.topology.service.name}/"
+        scheme = "https" if plan.https else "http"
+        fetch = f"user1 curl -sI {scheme}://{plan.topology.service.name}/"
         progress(f"ready: try `{fetch}`, `trace user1 service`, `help`, `exit`")
         os.environ["OVS_RUNDIR"] = str(testbed.openvswitch.folder)
         own = _own_commands(requests)

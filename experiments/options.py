@@ -16,7 +16,7 @@ class Options:
     """`site` is the directory to publish; `workload` what each user fetches; `off` edges switched off;
     `kill` edges killed in the middle of the publication; `loss_percent` loss on every link (None: as the
     topology says); `rate_mbps` the rate of the multicast stream; `full` the whole of a sweep,
-    however long it takes."""
+    however long it takes; `https` that the service is at HTTPS."""
 
     topology: Topology
     seed: int
@@ -27,6 +27,7 @@ class Options:
     loss_percent: float | None = None
     rate_mbps: float = 100.0
     full: bool = False
+    https: bool = False
 
     @property
     def network(self) -> Topology:
@@ -46,6 +47,7 @@ def edge_scenario(options: Options) -> Scenario:
         off=options.off,
         kill=options.kill,
         rate_mbps=options.rate_mbps,
+        https=options.https,
     )
 
 

@@ -96,12 +96,15 @@ def made_site(make: Callable[[Path, Options], None], options: Options) -> Iterat
         yield Path(folder)
 
 
-def plan_fetches(site: Path, topology: Topology, seed: int) -> Mapping[str, list[dict[str, Any]]]:
+def plan_fetches(
+    site: Path, topology: Topology, seed: int, *, https: bool = False
+) -> Mapping[str, list[dict[str, Any]]]:
     """What every user fetches from `site`; files of any kind serve where there is no page."""
     found = map_site(site)
     if not found.pages:
         found = SiteMap(tuple(Page(path, ()) for path in walk(site)), found.videos)
-    return plan_workload(found, topology.of_role(Role.USER), seed, topology.service.name)
+    scheme = "https" if https else "http"
+    return plan_workload(found, topology.of_role(Role.USER), seed, topology.service.name, scheme=scheme)
 
 
 def prepare_lab(kind: LabKind, progress: ProgressSink) -> None:

@@ -65,6 +65,7 @@ class Scenario:
     `long.bin` of that size to the site; `capture_hosts` captures multicast at every host, not only at users.
     `record_tables` writes down every change of the switches' tables, from before the controller starts.
     `controller_python` is the interpreter of the controller where it is not this one: ryu, not os-ken.
+    With `https` the service is at HTTPS and users trust the lab's CA; windows and acts do not know of it.
     With an `offering` the origin stays after the publication, for channels and for what users upload.
     With `pull_through` nothing is published: edges are caches in front of a web server at the origin.
     """
@@ -90,6 +91,7 @@ class Scenario:
     controller_python: str | None = None
     offering: Offering | None = None
     pull_through: bool = False
+    https: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, see `scenario_from_json`."""

@@ -24,7 +24,7 @@ from lab.progress import progress_display
 from topologies.files import load
 
 
-def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
+def up(topology: str, site: Path | None, lab: str, seed: int, *, https: bool = False) -> int:
     """Run a lab with the Mininet prompt on this terminal until `exit` or `down`; 0 when it ended so.
 
     Without a terminal, standard input is read to its end first and run as the prompt's commands.
@@ -37,7 +37,7 @@ def up(topology: str, site: Path | None, lab: str, seed: int) -> int:
             wanted = site_for(site, kind, sink, lambda text: print(text, file=sys.stderr), small=True)
             content = stack.enter_context(wanted)
             prepare_lab(kind, sink)
-        scenario = Scenario("up", Mode.EDGE, network, seed, site=str(content))
+        scenario = Scenario("up", Mode.EDGE, network, seed, site=str(content), https=https)
         job = Job(
             "experiments.interactive:run",
             {"scenario": scenario.to_json(), "commands": _piped_commands()},

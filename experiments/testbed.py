@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -17,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from controller.openflow.snapshot import Snapshot, read_snapshot
-from experiments import conntrack
+from experiments import conntrack, https, mounts
 from experiments.control import Control
 from experiments.hosts import host_words
 from experiments.offering import edge_words, start_origin
@@ -50,8 +48,6 @@ _WARM_MODULES = (
     "os_ken.controller.ofp_handler", "raptorq", "cryptography.hazmat.primitives.asymmetric.ed25519",
     "uvicorn", "uvicorn.protocols.http.httptools_impl", "dnslib",
 )  # fmt: skip
-_MS_BIND = 4096
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class TestbedError(RuntimeError):
@@ -76,6 +72,8 @@ class Testbed:
         self.net = LabNet(self.topology, self.openvswitch, seed=scenario.seed)
         self.plan = self.net.plan
         self.control = Control(work / "controller.sock")
+        self.tls = work / "tls" if scenario.https else None
+        """The folder of the certificate, and of the CA that users trust."""
         self.controller: LabProcess | None = None
         self.edges: dict[str, LabProcess] = {}
         self.further_words: dict[str, list[str]] = {}
@@ -132,7 +130,7 @@ class Testbed:
 
     def _warm(self) -> None:
         """Import what the processes need, so that forked children start at once."""
-        for module in _WARM_MODULES:
+        for module in (*_WARM_MODULES, *(https.WARM_MODULES if self.tls else ())):
             importlib.import_module(module)
 
     def _start_network(self) -> None:
@@ -150,7 +148,7 @@ class Testbed:
         if self.scenario.record_tables:
             self._start_recording()
         self._choose_addresses()
-        _bind_resolver(self.work, self._dns_address())
+        mounts.resolve_at(self._dns_address(), self.work)
 
     def _choose_addresses(self) -> None:
         """Temporary addresses for users, where the scenario asks for them (RFC 8981, Linux's ip-sysctl)."""
@@ -239,6 +237,8 @@ class Testbed:
             raise TestbedError(f"origin keygen failed in {self.work}")
         if self.scenario.pull_through:
             self._start_web_server()
+        if self.tls is not None:
+            https.issue(self.topology.service.name, self.tls)
         for edge in self.active_edges:
             self.net.hold_service_address(edge)
             self.start_edge(edge)
@@ -266,7 +266,7 @@ class Testbed:
         argv += edge_words(self.scenario.offering, number, self._stream_mtu_bytes())
         if self.scenario.pull_through:
             argv += ["--proxy-url", f"http://[{origin}]:{WEB_PORT}"]
-        argv += self.further_words.get(edge, [])
+        argv += https.edge_words(self.tls) + self.further_words.get(edge, [])
         self.edges[edge] = self.processes.start_module(
             edge, "edge_node.__main__", argv, self.net[edge].namespace
         )
@@ -295,7 +295,7 @@ class Testbed:
         """The central cloud: the edges' own HTTP server, with the whole site, at the origin."""
         self.net.hold_service_address(self.origin)
         argv = ["serve", "--name", self.origin, "--store", str(self.store(self.origin))]
-        argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT)]
+        argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT), *https.edge_words(self.tls)]
         offering = self.scenario.offering
         if offering is None:
             argv += ["--site", str(self.site)]
@@ -327,15 +327,16 @@ class Testbed:
 
     def _wait_listening(self, name: str, timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
+        port = HTTP_PORT if self.tls is None else https.HTTPS_PORT
         while time.monotonic() < deadline:
             self.check_processes()
             with self.net[name].namespace.entered():
                 probe = socket.socket(socket.AF_INET6)
             with probe:
-                if probe.connect_ex((str(self.plan.service), HTTP_PORT)) == 0:
+                if probe.connect_ex((str(self.plan.service), port)) == 0:
                     return
             time.sleep(0.1)
-        raise TestbedError(f"{name} does not answer on port {HTTP_PORT} after {timeout_s:.0f} s")
+        raise TestbedError(f"{name} does not answer on port {port} after {timeout_s:.0f} s")
 
     def snapshot(self) -> Snapshot:
         """What the switches hold now and which of their ports are down, by their own account; needs no
@@ -452,19 +453,3 @@ class Testbed:
             self.origin, self.net[self.origin].namespace.fd, folder / f"{self.origin}.pcap", INBOUND
         )
         self._captures = captures.start()
-
-
-def _bind_resolver(work: Path, server: str) -> None:
-    """Let every process of the lab resolve names at `server`: a resolv.conf over the system's own.
-
-    The lab's mount namespace is private, so nobody else sees it.
-    """
-    resolver = work / "resolv.conf"
-    resolver.write_text(f"nameserver {server}\noptions timeout:2 attempts:3\n")
-    target = os.path.realpath("/etc/resolv.conf")
-    if not os.path.exists(target):
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        Path(target).touch()
-    if _libc.mount(str(resolver).encode(), target.encode(), b"none", _MS_BIND, None) != 0:
-        error = ctypes.get_errno()
-        raise TestbedError(f"cannot set the lab's resolver over {target}: {os.strerror(error)}")

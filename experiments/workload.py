@@ -83,6 +83,7 @@ def plan_workload(
     seed: int,
     host: str,
     *,
+    scheme: str = "http",
     pages_per_user: int = 3,
     videos_per_user: int = 1,
     spread_s: float = 2.0,
@@ -93,18 +94,18 @@ def plan_workload(
     user starts somewhere within the first `spread_s`, the videos come last. Entries are
     `{"page", "kind", "start_s", "urls"}`; the first URL is the page itself, the others what it embeds.
     """
-    chance = random.Random(f"workload {seed}")
+    chance, root = random.Random(f"workload {seed}"), f"{scheme}://{host}"
     preferred = [page for page in site.pages if _has_image(page)] or list(site.pages)
     plan: dict[str, list[dict[str, Any]]] = {}
     for user in users:
         start_s = chance.uniform(0, spread_s)
         entries: list[dict[str, Any]] = []
         for page in _choose(chance, preferred, pages_per_user):
-            urls = [_url(host, path) for path in (page.path, *page.parts)]
+            urls = [_url(root, path) for path in (page.path, *page.parts)]
             entries.append(_entry(f"{user}-{len(entries) + 1}", "page", start_s, urls))
             start_s += chance.uniform(0.5, 1.5) * spread_s
         for video in _choose(chance, site.videos, videos_per_user):
-            entries.append(_entry(f"{user}-{len(entries) + 1}", "video", start_s, [_url(host, video)]))
+            entries.append(_entry(f"{user}-{len(entries) + 1}", "video", start_s, [_url(root, video)]))
             start_s += chance.uniform(0.5, 1.5) * spread_s
         plan[user] = entries
     return plan
@@ -126,5 +127,5 @@ def _entry(page: str, kind: str, start_s: float, urls: Iterable[str]) -> dict[st
     return {"page": page, "kind": kind, "start_s": round(start_s, 6), "urls": list(urls)}
 
 
-def _url(host: str, path: str) -> str:
-    return f"http://{host}/{quote(path)}"
+def _url(root: str, path: str) -> str:
+    return f"{root}/{quote(path)}"

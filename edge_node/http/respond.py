@@ -22,6 +22,13 @@ _CACHE_CONTROL = "no-cache"
 """An update must show at once, and asking the nearest edge whether a copy is current is cheap."""
 
 
+READS = frozenset(
+    {
+        *("accept-encoding", "range", "if-range", "if-match", "if-none-match"),
+        *("if-modified-since", "if-unmodified-since"),
+    }
+)
+"""The fields of a request without content that its answer depends on, if it is in order."""
 _VARY = ("Vary", "Accept-Encoding")
 _UNTRUSTED = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
 """Nothing that a user has uploaded may act in the name of the service."""

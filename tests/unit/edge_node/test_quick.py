@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
 
-from edge_node.http.messages import Plan, Request
+from edge_node.http.messages import Coded, Plan, Representation, Request
 from edge_node.http.raw_head import Head, read_head
+from edge_node.http.respond import READS, Responder
 from edge_node.quick import QuickAnswers, Ready
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -61,6 +65,72 @@ def test_the_second_time_nobody_is_asked_and_the_date_is_right() -> None:
     clock.now_s += 1
     assert ask(quick) == first.replace(b"01:46:40", b"01:46:41")
     assert (files.asked, quick.given) == (1, 3)
+
+
+def test_other_words_for_the_same_get_the_same_answer() -> None:
+    files = Files()
+    quick = QuickAnswers(files, clock=Clock())
+    first = ask(quick)
+    for line in (b"Cookie: a=1", b"Cookie: a=2", b"User-Agent: b", b"Connection: keep-alive"):
+        assert ask(quick, GET[:-2] + line + b"\r\n\r\n") == first
+    assert ask(quick, GET.replace(b"Host: h", b"Host: i")) == first
+    assert (files.asked, quick.given) == (1, 6)
+    files.content, files.generation = b"two", 1
+    assert (ask(quick, GET[:-2] + b"Cookie: a=3\r\n\r\n") or b"").endswith(b"two")
+
+
+def test_what_an_answer_depends_on_is_part_of_the_question() -> None:
+    files = Files()
+    quick = QuickAnswers(files, clock=Clock())
+    questions = [
+        GET,
+        GET.replace(b"GET", b"HEAD"),
+        GET.replace(b"/a", b"/a?b"),
+        GET[:-2] + b"Accept-Encoding: gzip\r\n\r\n",
+        GET[:-2] + b"Accept-Encoding: br\r\n\r\n",
+        GET[:-2] + b"Range: bytes=0-1\r\n\r\n",
+        GET[:-2] + b'If-Match: "a"\r\n\r\n',
+        GET[:-2] + b'If-None-Match: "a"\r\n\r\n',
+        GET[:-2] + b'If-None-Match: "b"\r\nIf-None-Match: "a"\r\n\r\n',
+    ]
+    for number, question in enumerate(questions, 1):
+        ask(quick, question)
+        assert files.asked == number, question
+
+
+class Recording(dict[str, str]):
+    """The fields of a request, and which of them were read."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(fields)
+        self.read: set[str] = set()
+
+    def get(self, name: str, default: object = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
+
+
+def test_answers_depend_on_no_other_fields() -> None:
+    file = Representation("ab" * 32, 10, "text/html", is_codable=True, coded=(Coded("gzip", "cd" * 32, 5),))
+    values = {
+        "accept-encoding": ("gzip", "identity;q=0, *;q=0"),
+        "range": ("bytes=0-1", "bytes=99-"),
+        "if-range": (file.etag, "Sun, 09 Sep 2001 01:46:40 GMT"),
+        "if-match": (file.etag, '"other"'),
+        "if-none-match": (file.etag, '"other"'),
+        "if-modified-since": ("Sun, 09 Sep 2001 01:46:40 GMT",),
+        "if-unmodified-since": ("Sun, 09 Sep 2001 01:46:40 GMT",),
+    }
+    read = set()
+    for chosen in product(*((None, *options) for options in values.values())):
+        fields = Recording({name: value for name, value in zip(values, chosen, strict=True) if value})
+        for path in ("/a", "/b", "/none"):
+            files = {"/a": file, "/b/": file}
+            Responder("edge").respond(Request("GET", path, fields=fields), files.get, 1_000_000_000)
+        read |= fields.read
+    assert read - {"transfer-encoding", "content-length"} == READS, (
+        "only how a request with content is framed"
+    )
 
 
 def test_a_change_shows_at_once() -> None:
