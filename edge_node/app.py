@@ -128,7 +128,8 @@ class EdgeApp:
             )
             return
         if self._proxy is not None and not self._is_ours(request, now_s):
-            await self._proxy.answer(request, receive, send)
+            send_interim = scope.get("state", {}).get("send_interim")
+            await self._proxy.answer(request, receive, send, send_interim)
             return
         supplied = Supplied()
         if self._supply is not None and request.method in ("GET", "HEAD"):

@@ -18,7 +18,7 @@ from edge_node.http.hygiene import DEFAULT_LIMITS, Refusal
 from edge_node.http.messages import Fields
 from edge_node.http.plain import text_answer
 from edge_node.http.raw_head import Head, check_beginning, end_of_head, read_head
-from edge_node.http.wire import around_date
+from edge_node.http.wire import around_date, interim
 
 _WAITING_BYTES = 64 << 10
 """How much may wait behind a request that is being answered."""
@@ -153,11 +153,16 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
-        self.scope["state"]["was_served"] = self._was_served
+        self.scope["state"].update(was_served=self._was_served, send_interim=self._send_interim)
         super().on_headers_complete()
         if self._content_bytes is None:
             # Where such content ends is for the parser to say, so nothing may follow it (ADR 0018).
             self.cycle.keep_alive = False
+
+    def _send_interim(self, status: int, fields: Fields) -> None:
+        """Say something before the answer to the request that is being worked on (RFC 9110 section 15.2)."""
+        if not (self._is_answered or self.cycle.response_started or self.transport.is_closing()):
+            self.transport.write(interim(status, fields))
 
     def on_message_complete(self) -> None:
         """A request is whole."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 
 from delivery.asgi import Receive, Send
 from edge_node.blobs import StoreError
 from edge_node.contents import SMALL_BYTES, BlobGoneError, Contents
-from edge_node.exchange import ClientExchange
+from edge_node.exchange import ClientExchange, SendInterim
 from edge_node.http.cache.actions import Action, Answer, Body, Drop, Fetch, Keep, Relay, Release
 from edge_node.http.cache.machine import CacheMachine
 from edge_node.http.cache.policy import Policy
@@ -37,10 +38,12 @@ class Proxy:
         self._lengths: dict[int, int] = {}
         self._last = 0
 
-    async def answer(self, request: Request, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def answer(
+        self, request: Request, receive: Receive, send: Send, send_interim: SendInterim | None = None
+    ) -> None:
+        """Answer one request; interim responses go to it by `send_interim`, if there is a way."""
         self._last += 1
-        client, exchange = self._last, ClientExchange(request, receive)
+        client, exchange = self._last, ClientExchange(request, receive, send_interim)
         self._clients[client] = exchange
         work = asyncio.create_task(self._work(client, exchange, send))
         gone = asyncio.create_task(exchange.gone())
@@ -146,7 +149,9 @@ class Proxy:
         exchange: Exchange | None = None
         try:
             try:
-                exchange = await self._upstream.ask(fetch, self._content_for(fetch))
+                exchange = await self._upstream.ask(
+                    fetch, self._content_for(fetch), partial(self._interim, fetch.asker)
+                )
                 self._lengths[number] = _length(exchange.head.fields)
                 self._carry_out(self.cache.head(number, exchange.head, time.time()))
                 was_kept = spool.is_kept
@@ -177,6 +182,10 @@ class Proxy:
             spool.close()
             del self._spools[number], self._transfers[number]
             self._lengths.pop(number, None)
+
+    def _interim(self, asker: int | None, status: int, fields: Fields) -> None:
+        if asker is not None and asker in self._clients:
+            self._clients[asker].interim(status, fields)
 
     def _content_for(self, fetch: Fetch) -> AsyncIterator[bytes] | None:
         if fetch.client is None or fetch.client not in self._clients:

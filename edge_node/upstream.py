@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 from edge_node.http.cache.actions import Fetch, ResponseHead
 from edge_node.http.cache.relaying import WITHOUT_CONTENT
 from edge_node.http.fields import combined
+from edge_node.http.messages import Fields
 
 _READ_BYTES = 64 << 10
 _MOST_HEAD_BYTES = 64 << 10
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+OnInterim = Callable[[int, Fields], None]
+"""Called with status and fields of an interim response (RFC 9110 section 15.2)."""
 
 
 class UpstreamError(Exception):
@@ -29,12 +34,20 @@ class _StaleConnectionError(UpstreamError):
 
 
 class Exchange:
-    """One request and its response on a connection of its own; `head` is there once `begin` has returned."""
+    """One request and its response on a connection of its own; `head` is there once `begin` has returned.
+    What the server says before it goes to `on_interim`."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silent_s: float) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        silent_s: float,
+        on_interim: OnInterim,
+    ) -> None:
         from httptools import HttpResponseParser
 
         self._reader, self._writer, self._silent_s = reader, writer, silent_s
+        self._on_interim = on_interim
         self._parser = HttpResponseParser(self)
         self._fields: list[tuple[str, str]] = []
         self._body = bytearray()
@@ -159,6 +172,8 @@ class Exchange:
         """The head is here, or that of an interim response (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
         if status < 200:
+            if not self._has_head:
+                self._on_interim(status, tuple(self._fields))
             self._fields.clear()
             return
         if self._has_head:
@@ -193,13 +208,15 @@ class Upstream:
         self._connect_s, self._silent_s, self._max_idle = connect_s, silent_s, max_idle
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, fetch: Fetch, content: AsyncIterator[bytes] | None) -> Exchange:
+    async def ask(
+        self, fetch: Fetch, content: AsyncIterator[bytes] | None, on_interim: OnInterim
+    ) -> Exchange:
         """Send a request; its exchange once the head of the response is here. To be handed to `done`.
         Raises UpstreamError."""
         while True:
             streams = self._take_idle()
             is_reused = streams is not None
-            exchange = Exchange(*(streams or await self._connect()), self._silent_s)
+            exchange = Exchange(*(streams or await self._connect()), self._silent_s, on_interim)
             try:
                 await exchange.begin(fetch, content, is_reused=is_reused)
                 return exchange

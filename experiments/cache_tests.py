@@ -43,11 +43,6 @@ EXPLANATIONS = (
         "for caches of one browser; the suite does not run them against a shared cache",
     ),
     Explanation(
-        ("interim-102", "interim-103", "interim-not-cached", "interim-no-header-reuse"),
-        "interim answers are not passed on, though RFC 9110 section 15.2 wants a proxy to: ASGI has no"
-        " message for them",
-    ),
-    Explanation(
         ("vary-normalise-lang-select",),
         "the cache would have to guess by which weights the server chooses a language; another"
         " Accept-Language is another request (RFC 9111 section 4.1)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from edge_node.http.messages import Plan
+from edge_node.http.messages import Fields, Plan
 
 
 def around_date(plan: Plan, content: bytes) -> tuple[bytes, bytes]:
@@ -18,6 +18,12 @@ def around_date(plan: Plan, content: bytes) -> tuple[bytes, bytes]:
     before = f"HTTP/1.1 {plan.status} {_phrase(plan.status)}\r\ndate: ".encode("latin-1")
     after = "\r\n" + "".join(f"{line}\r\n" for line in lines) + "\r\n"
     return before, after.encode("latin-1") + content
+
+
+def interim(status: int, fields: Fields) -> bytes:
+    """An interim response (RFC 9110 section 15.2)."""
+    lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in fields)
+    return f"HTTP/1.1 {status} {_phrase(status)}\r\n{lines}\r\n".encode("latin-1")
 
 
 def _phrase(status: int) -> str:

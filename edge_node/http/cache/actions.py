@@ -36,13 +36,14 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """Send a request upstream as `fetch`, with the content of the request of `client` (None: without any).
-    Report with `head` and `end`, or with `failed`."""
+    Report with `head` and `end`, or with `failed`. Interim responses are for the client `asker`, if any."""
 
     fetch: int
     method: str
     target: str
     fields: Fields
     client: int | None = None
+    asker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

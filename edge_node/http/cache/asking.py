@@ -153,7 +153,7 @@ class Asking:
             extra=extra,
         )
         content_of = client if request.has_content else None
-        return [Fetch(number, request.method, request.target, fields, content_of)]
+        return [Fetch(number, request.method, request.target, fields, content_of, asker=client)]
 
     def _validate_behind(self, request: Request, stored: StoredResponse, now_s: float) -> list[Action]:
         """Begin to validate a response that was just served stale (RFC 5861 section 3), once."""

@@ -80,6 +80,15 @@ class Handler(BaseHTTPRequestHandler):
         match self.path.partition("?")[0]:
             case "/cached":
                 self.reply(200, b"cached", Cache_Control="max-age=100", ETag='"c"')
+            case "/early":
+                self.send_response_only(100)
+                self.end_headers()
+                self.send_response_only(103)
+                self.send_header("Link", "</a.css>; rel=preload")
+                self.send_header("Connection", "X-Hop")
+                self.send_header("X-Hop", "1")
+                self.end_headers()
+                self.reply(200, b"early", Cache_Control="max-age=100")
             case "/dated":
                 self.reply(200, b"dated", Date=PAST)
             case "/large":
@@ -340,6 +349,18 @@ def test_what_does_not_fit_the_store_goes_through(server: Server, edge: Edge, tm
         assert ask(running, "/cached")[1] == b"cached"
         wait_for(lambda: "; hit" in (ask(running, "/cached")[0].getheader("Cache-Status") or ""))
         wait_for(lambda: not list((tmp_path / "store" / "tmp").iterdir()))
+
+
+def test_what_is_said_before_the_answer_is_passed_on(running: Any) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n"
+    last = b"Host: h\r\nConnection: close\r\n\r\n"
+    old = raw(running, b"GET /early?old HTTP/1.0\r\n" + last)
+    assert old.startswith(b"HTTP/1.1 200 OK\r\n")
+    first, second = (raw(running, b"GET /early HTTP/1.1\r\n" + last) for _ in range(2))
+    assert first.startswith(early)
+    assert b"x-hop" not in first.lower()
+    assert second.startswith(b"HTTP/1.1 200 OK\r\n"), "it is not stored"
+    assert all(answer.endswith(b"\r\n\r\nearly") for answer in (old, first, second))
 
 
 def test_two_requests_on_one_connection(running: Any, server: Server) -> None:
