@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.clients import fetch_all, write_transfers
+from experiments.curl_users import fetch_all, write_transfers
 from experiments.https import HTTPS_PORT, curl_words
 from experiments.scenario import scenario_from_json
 from experiments.testbed import Testbed
