@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from experiments.claims.model import Claim, Evidence
 from experiments.client_records import BrowserTransfer, Moment
@@ -23,9 +24,7 @@ SOURCE = "raw/edge/"
 
 def real_clients(evidence: Evidence) -> list[Claim]:
     """Where the name led, who answered, how the channel played, what went wrong, what came whole."""
-    records = evidence.get("edge")
-    if records is None:
-        return []
+    records = evidence.get("edge") or ScenarioRecords("edge", Path(), evidence.topology)
     return [
         _names(evidence, records),
         _nearest(evidence, records),
