@@ -46,6 +46,8 @@ class Gate:
         """Connections that were closed because a phase lasted too long, by its name."""
         self.refused: Counter[int] = Counter()
         """Requests that were refused before anybody looked at what they are for, by status."""
+        self.failed_handshakes = 0
+        """Connections that never got as far as TLS."""
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self, guest: Guest, address: str, loop: asyncio.AbstractEventLoop) -> bool:
@@ -81,6 +83,7 @@ class Gate:
             **self.connections.counts(),
             "turned_away": self.turned_away,
             "gave_way": self.gave_way,
+            "failed_handshakes": self.failed_handshakes,
             "too_slow": dict(sorted(self.too_slow.items())),
             "refused": {str(status): count for status, count in sorted(self.refused.items())},
             "quick_answers": self.quick.given if self.quick else 0,

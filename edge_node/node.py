@@ -202,7 +202,7 @@ class _Node:
         gate, https = self._gate, self._make_https(app)
         if https is not None:
             web, gate = https.redirect, Gate(options.name, options.connections)
-            addresses["tls_port"] = https.port
+            addresses["tls_port"], self._status.certificate = https.port, https.certificate
         servers: list[tuple[Application, socket.socket, float]] = [(web, listener, 0.0)]
         if options.sync_address is not None:
             listener = listen(options.sync_address, options.sync_port)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from edge_node.coded_forms import CodedForms
@@ -35,6 +36,7 @@ class Status:
     local: LocalContent | None = None
     gate: Gate | None = None
     forms: CodedForms | None = None
+    certificate: Callable[[], dict[str, str]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. `version` is the newest manifest held, `served_version` what users see of it."""
@@ -63,6 +65,8 @@ class Status:
         }
         if self.gate is not None:
             status["connections"] = self.gate.to_json()
+        if self.certificate is not None:
+            status["certificate"] = self.certificate()
         if self.forms is not None:
             status["forms"] = self.forms.to_json()
         if self.subscriptions is not None:
@@ -108,12 +112,15 @@ class Status:
         if self.gate is not None:
             counts = self.gate.to_json()
             gauge("connections", "Connections of users", counts["open"])
-            ended = {"gave_way": counts["gave_way"], "turned_away": counts["turned_away"]}
+            ended = {name: counts[name] for name in ("gave_way", "turned_away", "failed_handshakes")}
             counter(
                 "connections_ended", "Connections that the edge ended", "reason", ended | counts["too_slow"]
             )
             counter("requests_malformed", "Requests refused unread", "status", counts["refused"])
             gauge("quick_bytes", "Memory of whole answers", counts["quick_bytes"])
+        if self.certificate is not None:
+            expires = datetime.fromisoformat(self.certificate()["expires"]).timestamp()
+            gauge("certificate_expires_seconds", "End of the certificate in use, since 1970", expires)
         if self.forms is not None:
             forms = self.forms.to_json()
             gauge("forms_bytes", "Bytes of coded forms in memory", forms["bytes"])

@@ -41,7 +41,6 @@ class TlsListener:
         self._config, self._context = http2_config(), WorkerContext(None)
         self._http2: dict[asyncio.Task[None], Http2Connection] = {}
         self._arrivals: set[asyncio.Task[None]] = set()
-        self.failed_handshakes = 0
 
     async def serve(
         self, listener: socket.socket, stop: asyncio.Event, started: Callable[[], None] | None = None
@@ -94,7 +93,7 @@ class TlsListener:
                 ssl_shutdown_timeout=_CLOSING_S,
             )
         except (OSError, TimeoutError):  # of TLS too: a client that does not trust the certificate, say
-            self.failed_handshakes += 1
+            self._gate.failed_handshakes += 1
         finally:
             self._gate.close(arrival)
 

@@ -15,7 +15,7 @@ from edge_node.journal import Journal
 from edge_node.quick import QuickAnswers
 from edge_node.tls.front import Redirect, SecureFront, WebApp
 from edge_node.tls.listener import TlsListener
-from edge_node.tls.pair import Certificate, Pair, PairError
+from edge_node.tls.pair import Certificate, PairError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Https:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
-            self._tell(self._certificate.pair)
+            self._journal.write("certificate", **self.certificate())
             await self._tls.serve(self._listener, stop, started)
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
@@ -57,12 +57,15 @@ class Https:
     def reload(self) -> None:
         """Take up a new certificate and key for handshakes from now on; broken ones change nothing."""
         try:
-            self._tell(self._certificate.reload())
+            self._certificate.reload()
         except PairError as error:
-            self._journal.write(
-                "certificate_refused", reason=str(error), sha256=self._certificate.pair.sha256
-            )
+            kept = self._certificate.pair.sha256
+            self._journal.write("certificate_refused", reason=str(error), sha256=kept)
+        else:
+            self._journal.write("certificate", **self.certificate())
 
-    def _tell(self, pair: Pair) -> None:
+    def certificate(self) -> dict[str, str]:
+        """The certificate in use: its name, fingerprint and end."""
+        pair = self._certificate.pair
         expires = pair.not_after.isoformat(timespec="seconds")
-        self._journal.write("certificate", name=pair.name, sha256=pair.sha256, expires=expires)
+        return {"name": pair.name, "sha256": pair.sha256, "expires": expires}

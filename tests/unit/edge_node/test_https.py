@@ -172,6 +172,27 @@ def test_a_new_certificate_for_new_connections(running: Running) -> None:
     assert status == 0
 
 
+def test_an_edge_says_which_certificate_it_has(edge: Edge, tmp_path: Path, public_key_file: Path) -> None:
+    certify(NAME, tmp_path / "tls", now=datetime.now(UTC).replace(microsecond=0), days=30)
+    pair = [tmp_path / "tls" / "service.pem", "--tls-key", tmp_path / "tls" / "service.key"]
+    words = ["--store", tmp_path / "store", "--public-key", public_key_file, "--tls-certificate", *pair]
+    with edge(*words, "--tls-port", "0", "--sync-address", "::1", "--sync-port", "0") as running:
+        url = f"https://[::1]:{running.ready['tls_port']}"
+        assert subprocess.run(["curl", "-gs", "--max-time", "10", url], check=False).returncode == 60
+        deadline = time.monotonic() + 10
+        while True:
+            status = json.loads(subprocess.check_output(["curl", "-gs", f"{running.sync_url}/status"]))
+            if status["connections"]["failed_handshakes"] or time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+        metrics = subprocess.check_output(["curl", "-gs", f"{running.sync_url}/metrics"], text=True)
+    assert status["connections"]["failed_handshakes"] == 1
+    assert status["certificate"]["name"] == NAME
+    expires = datetime.fromisoformat(status["certificate"]["expires"]).timestamp()
+    (line,) = (line for line in metrics.splitlines() if line.startswith("nearcast_edge_certificate_expires"))
+    assert float(line.split()[1]) == expires
+
+
 def test_what_does_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["serve", "--name", "edge1", "--store", str(tmp_path / "store"), "--site", str(tmp_path)]
     certify(NAME, tmp_path / "tls")
