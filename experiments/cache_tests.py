@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.cache_suite import CacheTest, Suite, counts, failures
-from experiments.http_servers import BenchError, Core, start_edge
+from experiments.http_servers import BenchError, Core, clean_up_on_sigterm, start_edge
 from lab.processes import ProcessError, ProcessTable
 
 BARS = {"required": 150, "optimal": 85}
@@ -133,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--suite", type=Path, metavar="DIR", help="a checkout of http-tests/cache-tests")
     parser.add_argument("--json", action="store_true", help="print what failed as JSON")
     arguments = parser.parse_args(argv)
+    clean_up_on_sigterm()
     try:
         tests = run(arguments.suite)
     except (BenchError, ProcessError, OSError) as error:

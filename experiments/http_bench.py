@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from experiments.http_load import (
     run_wrk,
     thinking_script,
 )
-from experiments.http_servers import BenchError, Core, WebServer, start_edge, start_nginx
+from experiments.http_servers import BenchError, Core, WebServer, clean_up_on_sigterm, start_edge, start_nginx
 from experiments.statistics import median
 from lab.debian import DebianError, unpacked
 from lab.processes import ProcessError, ProcessTable
@@ -308,10 +307,6 @@ def to_json(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
     return [{**asdict(row), "ok": row.ok} for row in rows]
 
 
-def _terminated(_number: int, _frame: object) -> None:
-    raise SystemExit(143)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m experiments.http_bench", description=__doc__)
@@ -325,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--suite", type=Path, metavar="DIR", help="a checkout of http-tests/cache-tests")
     arguments = parser.parse_args(argv)
     parts = arguments.only or PARTS
-    signal.signal(signal.SIGTERM, _terminated)
+    clean_up_on_sigterm()
     try:
         with scenario_display() as note:
             rows = measure(parts, arguments, lambda text: note("http_bench", text))

@@ -21,7 +21,7 @@ from experiments.http_exchange import Answer, Exchange, ExchangeError
 from experiments.http_rows import ETAG, FILES, Row, get
 from experiments.http_rows_messages import ROWS as MESSAGE_ROWS
 from experiments.http_rows_semantics import ROWS as SEMANTIC_ROWS
-from experiments.http_servers import ADDRESS, BenchError, Core, start_edge
+from experiments.http_servers import ADDRESS, BenchError, Core, clean_up_on_sigterm, start_edge
 from lab.processes import ProcessTable
 
 ROWS: tuple[Row, ...] = (*MESSAGE_ROWS, *SEMANTIC_ROWS)
@@ -150,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.http_matrix", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print all rows as JSON")
     arguments = parser.parse_args(argv)
+    clean_up_on_sigterm()
     try:
         with edge_with_files() as port:
             verdicts = check_all(port)

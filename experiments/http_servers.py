@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -190,6 +191,15 @@ def _python(*arguments: str) -> None:
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise BenchError(f"python -m {' '.join(arguments[:2])} failed: {' '.join(last)}")
+
+
+def clean_up_on_sigterm() -> None:
+    """Let SIGTERM end this process as an exception does, so that what it started is stopped."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def open_connection(port: int) -> socket.socket:
