@@ -38,13 +38,14 @@ from hypercorn.protocol.h2 import (
     H2Protocol,
     StreamBuffer,
 )
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import ConnectionState, TaskGroup, WorkerContext
 from hypercorn.typing import Event as AsyncEvent
 
 from delivery.asgi import Application, Message
 from edge_node.connections import Phase
 from edge_node.http.hygiene import DEFAULT_LIMITS
+from edge_node.http.messages import Fields
 from edge_node.tls.allowance import Allowance
 from edge_node.tls.front import UNKNOWN_LENGTH
 
@@ -207,6 +208,7 @@ class Http2(H2Protocol):
         if request.stream_ended is None:
             self._receiving.add(stream_id)
             state[UNKNOWN_LENGTH] = all(name != b"content-length" for name, _ in fields)
+        state["send_interim"] = partial(self._send_interim, stream_id)
         self._had_request = True
         self.streams[stream_id] = stream
         self.stream_buffers[stream_id] = _Buffer(self.context.event_class, self._progress)
@@ -222,6 +224,16 @@ class Http2(H2Protocol):
                 state=state,
             )
         )
+
+    def _send_interim(self, stream_id: int, status: int, fields: Fields) -> None:
+        """Send an interim response (RFC 9113 section 8.1) unless it is too late for that."""
+        stream = self.streams.get(stream_id)
+        if not isinstance(stream, HTTPStream) or stream.state is not ASGIHTTPState.REQUEST:
+            return
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        with suppress(ProtocolError):
+            self.connection.send_headers(stream_id, [(b":status", b"%d" % status), *raw])
+            self.task_group.spawn(self._flush)
 
     async def _run(
         self, stream_id: int, scope: Any, receive: Any, send: Any, _spawn: Any, _call_soon: Any

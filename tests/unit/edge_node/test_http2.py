@@ -56,6 +56,8 @@ class App:
         )
         if refused is not None:
             status, body = refused.status, refused.text.encode()
+        elif body == b"/early":
+            scope["state"]["send_interim"](103, (("Link", "</style.css>"),))
         elif body == b"/wait":
             await self.go.wait()
         elif body == b"/upload":
@@ -71,6 +73,8 @@ class App:
             body = bytes(LARGE_BYTES)
         fields = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": fields})
+        if body == b"/early":
+            scope["state"]["send_interim"](103, ())  # too late, which harms nothing
         await send({"type": "http.response.body", "body": body})
 
 
@@ -112,6 +116,15 @@ def test_requests_are_answered_and_say_how_they_came(tls: Path) -> None:
     app = play(tls, script)
     assert {(scope["http_version"], scope["scheme"]) for scope in app.scopes} == {("2", "https")}
     assert all((b"host", NAME.encode()) in scope["headers"] for scope in app.scopes)
+
+
+def test_interim_responses_come_before_the_answer(tls: Path) -> None:
+    async def script(app: App, client: Http2Client) -> None:
+        answer = await client.answer(client.ask("/early"))
+        assert answer.interim == [{":status": "103", "link": "</style.css>"}]
+        assert (answer.status, answer.body) == (200, b"/early")
+
+    play(tls, script)
 
 
 def test_no_more_streams_than_allowed(tls: Path) -> None:

@@ -69,6 +69,7 @@ class Answer:
     body: bytes = b""
     is_whole: bool = False
     reset: int | None = None
+    interim: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def status(self) -> int:
@@ -143,6 +144,8 @@ class Http2Client:
         match event:
             case h2.events.ResponseReceived():
                 self.answers[event.stream_id].fields = dict(event.headers)
+            case h2.events.InformationalResponseReceived():
+                self.answers[event.stream_id].interim.append(dict(event.headers))
             case h2.events.DataReceived():
                 self.answers[event.stream_id].body += event.data
                 if self.takes_content:
