@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -59,7 +60,14 @@ class Lab:
             text=True,
         )
         self.switches: dict[str, FakeSwitch] = {}
-        self.until(self.control.exists)
+        self.until(self.is_listening)
+
+    def is_listening(self) -> bool:
+        """The socket exists a moment before anybody can connect to it."""
+        with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+            client.connect(str(self.control))
+            return True
+        return False
 
     def connect(self, *names: str) -> None:
         for name in names:
