@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.claims.clients import real_clients, serving_edges
+from experiments.claims.clients import is_moved_on, real_clients, serving_edges
 from experiments.claims.model import Evidence
 from experiments.client_records import (
     BrowserTransfer,
@@ -177,6 +177,12 @@ def test_each_claim_fails_of_what_it_is_about(good: ScenarioRecords) -> None:
 
 def test_segments_name_the_edges_in_turn(good: ScenarioRecords) -> None:
     assert serving_edges(good.browser_transfers) == ["edge1", "edge2", "edge3"]
+
+
+def test_a_busy_machine_may_move_a_user_between_two_deaths() -> None:
+    assert is_moved_on(["edge1", "edge3", "edge5", "edge3"], ["edge1", "edge5"])
+    assert not is_moved_on(["edge1", "edge3", "edge5"], ["edge1", "edge5"])
+    assert not is_moved_on(["edge5", "edge1", "edge3"], ["edge1", "edge5"])
 
 
 def test_screens_are_the_pictures_that_exist(good: ScenarioRecords) -> None:
