@@ -10,6 +10,7 @@ const POLICY = { default: { maxTimeToFirstByteMs: 4000, maxLoadTimeMs: 15000, ti
 const find = (id) => document.getElementById(id);
 const served = new Map();
 let hls = null;
+let shownEdge = "";
 
 function show(...ids) {
   for (const id of ids) find(id).hidden = false;
@@ -50,7 +51,8 @@ async function look() {
     const page = await fetch("/", { method: "HEAD", cache: "no-store" });
     await page.arrayBuffer(); // there is none, but until it is read the request counts as given up
     const about = await (await fetch(WELL_KNOWN, { cache: "no-store" })).json();
-    put("edge", page.headers.get("Nearcast-Edge") || about.edge, "the nearest that accepts users");
+    shownEdge = page.headers.get("Nearcast-Edge") || about.edge;
+    put("edge", shownEdge, "the nearest that accepts users");
     put("version", page.headers.get("Nearcast-Version") || "none", "as this edge serves it");
     put("cache", page.headers.get("Cache-Status") || "not told", "of this page, as the edge says (RFC 9211)");
     put("holds", `${about.files} files`, about.complete ? "everything of the newest version" : "not yet all of the newest version");
@@ -70,7 +72,6 @@ async function look() {
 
 function noteSegment(edge, number) {
   const entry = served.get(edge) || { count: 0, last: 0 };
-  const isNew = !served.has(edge);
   served.set(edge, { count: entry.count + 1, last: number });
   const rows = [...served].map(([name, { count, last }]) => {
     const row = document.createElement("tr");
@@ -83,7 +84,7 @@ function noteSegment(edge, number) {
   });
   find("served").tBodies[0].replaceChildren(...rows);
   show("served");
-  if (isNew && served.size > 1) look();
+  if (edge !== shownEdge && !find("look").disabled) look();
 }
 
 function loadPlayer() {
