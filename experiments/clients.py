@@ -8,13 +8,10 @@ from experiments.channels import watching_users
 from experiments.offering import Offering
 from experiments.options import Options, edge_scenario
 from experiments.scenario import Act, Scenario
-from lab.jobs import Clock
 from topologies.spec import Role
 
 TAKES = frozenset({"site", "off", "rate_mbps"})
 SMALL_SITE = False
-CLOCK = Clock.REAL
-"""A browser's threads wait for each other by spinning, which stops the virtual clock now and then."""
 CHANNEL = "news"
 WATCH_S = 45.0
 KILL_S, UNPLUG_S = 12.0, 26.0

@@ -20,7 +20,7 @@ from typing import Any
 from experiments.options import Options
 from experiments.scenario import Scenario
 from experiments.summary import Summary, analyse
-from lab.jobs import CHECKOUT, Clock, Job, LabError
+from lab.jobs import CHECKOUT, Job, LabError
 from lab.run import LabKind
 
 EXPERIMENTS = (
@@ -33,11 +33,10 @@ ENTRY = "experiments.inside:run"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one lab may take: seconds of wall time; memory, of a guest. `clock` None is the lab's own."""
+    """What one lab may take: seconds of wall time; memory, of a guest."""
 
     wall_limit_s: float = 900.0
     memory_mb: int = 2048
-    clock: Clock | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Run:
 def experiment_module(name: str) -> ModuleType:
     """The module of an experiment: `scenarios(options)`, `TAKES`, `SMALL_SITE`; where they differ from what
     others have, `NETWORK` (the topology when nobody asks for one), `WALL_LIMIT_S`, `MEMORY_MB` of a guest,
-    `CLOCK`, and `make_site(folder, options)`, which writes a site of the experiment's own."""
+    and `make_site(folder, options)`, which writes a site of the experiment's own."""
     return importlib.import_module(f"experiments.{name.replace('-', '_')}")
 
 
@@ -72,9 +71,7 @@ def run_experiment(
     module = experiment_module(name)
     scenarios: list[Scenario] = module.scenarios(options)
     limits = Limits(
-        getattr(module, "WALL_LIMIT_S", Limits.wall_limit_s),
-        getattr(module, "MEMORY_MB", Limits.memory_mb),
-        getattr(module, "CLOCK", None),
+        getattr(module, "WALL_LIMIT_S", Limits.wall_limit_s), getattr(module, "MEMORY_MB", Limits.memory_mb)
     )
     folder = new_run_folder(results / name, options.seed)
     began = time.monotonic()
@@ -83,7 +80,7 @@ def run_experiment(
     progress("analysis", "computing claims, drawing pictures, writing the report")
     context = {
         "lab": str(kind),
-        "clock": str(limits.clock or kind.clock),
+        "clock": str(kind.clock),
         "commit": _commit(),
         "wall": {"scenarios_s": walls, "labs_s": round(labs_s, 3)},
         "command": command,
@@ -132,7 +129,7 @@ def _run_all(
             ENTRY,
             {"scenario": scenario.to_json()},
             folder / "raw" / scenario.name,
-            clock=limits.clock or kind.clock,
+            clock=kind.clock,
             seed=scenario.seed,
             wall_limit_s=limits.wall_limit_s,
             memory_mb=limits.memory_mb,

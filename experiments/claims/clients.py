@@ -16,8 +16,8 @@ from topologies.spec import Role
 
 LEAST_PLAYED_S = 30.0
 MOST_STILL_S = 1.0
-"""The player has seconds in hand while the network finds another edge, so the picture should not stop at all;
-this is for a busy machine, the clock being the real one."""
+"""Half a segment. The player has one or more in hand, so the picture should not stop at all while the network
+finds another edge; the rest is for the real clock of the native lab."""
 DEATHS = 2
 SOURCE = "raw/edge/"
 
