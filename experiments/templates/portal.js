@@ -52,7 +52,7 @@ async function look() {
     await page.arrayBuffer(); // there is none, but until it is read the request counts as given up
     const about = await (await fetch(WELL_KNOWN, { cache: "no-store" })).json();
     shownEdge = page.headers.get("Nearcast-Edge") || about.edge;
-    put("edge", shownEdge, "the nearest that accepts users");
+    put("edge", shownEdge, "as its answer says");
     put("version", page.headers.get("Nearcast-Version") || "none", "as this edge serves it");
     put("cache", page.headers.get("Cache-Status") || "not told", "of this page, as the edge says (RFC 9211)");
     put("holds", `${about.files} files`, about.complete ? "everything of the newest version" : "not yet all of the newest version");
@@ -102,6 +102,7 @@ function stop() {
   hls?.destroy();
   hls = null;
   find("video").removeAttribute("src");
+  find("video").hidden = true;
   find("play").textContent = "Play";
   say("player-status", "Stopped");
 }
