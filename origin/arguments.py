@@ -216,6 +216,12 @@ def _add_dns(dns: argparse.ArgumentParser) -> None:
     dns.add_argument("--port", type=_port, default=53, metavar="N", help="UDP and TCP (default %(default)s)")
     dns.add_argument("--name", default="www.nearcast.test", help="(default %(default)s)")
     dns.add_argument("--aaaa", type=_address, required=True, metavar="ADDR", help="the name's one address")
+    dns.add_argument(
+        "--geo",
+        type=Path,
+        metavar="FILE",
+        help="lines PREFIX ADDRESS: what clients of a prefix are told instead; read again on SIGHUP",
+    )
     dns.add_argument("--ttl-s", type=_count, default=60, metavar="S", help="(default %(default)s)")
     dns.add_argument("--json", action="store_true", help="print what was served as JSON at the end")
 

@@ -140,13 +140,29 @@ def dns(arguments: argparse.Namespace) -> int:
     """`python -m origin dns`."""
     from ipaddress import IPv6Address
 
+    from origin.geo import NOBODY, parse_geo
     from origin.name_server import NameServer
     from origin.zone import Zone
 
+    def read_zone() -> Zone:
+        try:
+            geo = NOBODY if arguments.geo is None else parse_geo(arguments.geo.read_text())
+        except (OSError, ValueError) as error:
+            raise OriginError(f"--geo {arguments.geo}: {getattr(error, 'strerror', None) or error}") from None
+        return Zone(arguments.name, IPv6Address(arguments.aaaa), arguments.ttl_s, geo)
+
     async def run() -> int:
-        server = NameServer(Zone(arguments.name, IPv6Address(arguments.aaaa), arguments.ttl_s))
+        server = NameServer(read_zone())
+
+        def reload() -> None:
+            try:
+                server.zone = read_zone()
+            except OriginError as error:
+                _warn(f"{error}; answering as before")
+
         stop = asyncio.Event()
         _on_signals(stop.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         port = await server.start(arguments.address, arguments.port)
         begun = {"name": arguments.name, "aaaa": arguments.aaaa, "address": arguments.address, "port": port}
         where = f"[{arguments.address}]:{port}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from ipaddress import IPv6Address
 from typing import cast
 
 from origin.errors import OriginError
@@ -18,7 +19,8 @@ class NameServer(asyncio.DatagramProtocol):
     def __init__(self, zone: Zone) -> None:
         self.queries = 0
         """Messages received, answered or not."""
-        self._zone = zone
+        self.zone = zone
+        """What it answers from; another one may take its place at any time."""
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
@@ -57,19 +59,20 @@ class NameServer(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
         """Answer one UDP query (asyncio)."""
         self.queries += 1
-        reply = self._zone.answer(data)
+        reply = self.zone.answer(data, _address(addr), is_udp=True)
         if reply is not None and self._transport is not None:
             self._transport.sendto(reply, addr)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
+        client = _address(writer.get_extra_info("peername"))
         try:
             while True:
                 async with asyncio.timeout(_IDLE_TIMEOUT_S):
                     length = int.from_bytes(await reader.readexactly(2), "big")
                     message = await reader.readexactly(length)
                 self.queries += 1
-                reply = self._zone.answer(message)
+                reply = self.zone.answer(message, client)
                 if reply is None:
                     break
                 writer.write(len(reply).to_bytes(2, "big") + reply)
@@ -79,3 +82,8 @@ class NameServer(asyncio.DatagramProtocol):
         finally:
             self._connections.discard(writer)
             writer.close()
+
+
+def _address(name: tuple[str | int, ...]) -> IPv6Address:
+    """The address in a socket's name."""
+    return IPv6Address(str(name[0]))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from topologies.spec import Role, RouterAddressing, Topology
+from topologies.spec import EdgeAddressing, Role, RouterAddressing, Topology
 
 GATEWAY = IPv6Address("fe80::1")
 USER_SPACE = IPv6Network("2001:db8::/32")
@@ -22,6 +22,8 @@ ERROR_SOURCE = IPv6Address("2001:db8:fffd:ffff::1")
 """What every router sends its ICMPv6 errors from: an address that nobody has and no route leads to, the
 same for all, so that it tells nothing about the network (RFC 7404)."""
 DNS_PREFIX = IPv6Network("2001:db8:fffe::/64")
+EDGE_PREFIX = IPv6Network("2001:db8:fffe:1::/64")
+"""Global addresses of edges, one each, where users are to find every edge at its own (`EdgeAddressing`)."""
 STATIC_GROUP = IPv6Address("ff35::8000:1")
 """Static content for all edges: site-local SSM (RFC 4607, 7346), group ID at or above 0x80000000."""
 
@@ -45,7 +47,8 @@ class AddressPlan:
     """Every address the topology fixes. Keys are node names.
 
     `access_blocks` is what routes lead to an access switch for: the /48 around its users' /64.
-    `router_addresses` is empty unless the topology says `routers: global`.
+    `router_addresses` is empty unless the topology says `routers: global`, `edge_addresses` unless every
+    edge is to be found at a global address of its own.
     """
 
     service: IPv6Address
@@ -53,6 +56,7 @@ class AddressPlan:
     user_prefixes: Mapping[str, IPv6Network]
     access_blocks: Mapping[str, IPv6Network]
     router_addresses: Mapping[str, IPv6Address]
+    edge_addresses: Mapping[str, IPv6Address]
     router_macs: Mapping[str, str]
     datapath_ids: Mapping[str, int]
     static_group: IPv6Address = STATIC_GROUP
@@ -93,6 +97,11 @@ def plan_addresses(topology: Topology) -> AddressPlan:
             name: ROUTER_PREFIX[index]
             for index, name in enumerate(topology.switches, start=1)
             if topology.routers is RouterAddressing.GLOBAL
+        },
+        edge_addresses={
+            name: EDGE_PREFIX[index]
+            for index, name in enumerate(topology.of_role(Role.EDGE), start=1)
+            if topology.edges is EdgeAddressing.UNICAST
         },
         router_macs={name: _mac(0x01, index) for index, name in enumerate(topology.switches, start=1)},
         datapath_ids={name: index for index, name in enumerate(topology.switches, start=1)},

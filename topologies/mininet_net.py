@@ -279,7 +279,12 @@ class LabNet(Mininet):
     def hold_service_address(self, name: str) -> None:
         """Put the service address on a host's loopback: no DAD on an anycast address (RFC 4862 5.4)."""
         with self[name].namespace.entered(), IPRoute() as netlink:
-            netlink.addr("add", index=1, address=str(self.plan.service), prefixlen=128, flags=IFA_F_NODAD)
+            address = str(self.service_address(name))
+            netlink.addr("add", index=1, address=address, prefixlen=128, flags=IFA_F_NODAD)
+
+    def service_address(self, name: str) -> IPv6Address:
+        """Where users find a host that serves them: the anycast address, or an edge's own global one."""
+        return self.plan.edge_addresses.get(name, self.plan.service)
 
     def global_address(self, name: str) -> str:
         """A host's first global address that has passed duplicate address detection; empty when none has."""

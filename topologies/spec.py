@@ -90,6 +90,14 @@ class RouterAddressing(StrEnum):
     GLOBAL = "global"
 
 
+class EdgeAddressing(StrEnum):
+    """Where users find edges: all at the one anycast address, or each at a global one of its own besides,
+    for comparison with a service that is found by DNS. No topology file says the latter."""
+
+    ANYCAST = "anycast"
+    UNICAST = "unicast"
+
+
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
     """Where the controller is: `at` the place of a switch (each switch's control link is as long as its
@@ -125,6 +133,7 @@ class Topology:
     origin: OriginMode = OriginMode.HIDDEN
     routers: RouterAddressing = RouterAddressing.LINK_LOCAL
     control: ControlPlane = ControlPlane()
+    edges: EdgeAddressing = EdgeAddressing.ANYCAST
 
     @cached_property
     def _roles(self) -> dict[str, Role]:
@@ -189,6 +198,7 @@ def to_json(topology: Topology) -> dict[str, Any]:
         "service": {"name": topology.service.name, "address": topology.service.address},
         "origin": str(topology.origin),
         "routers": str(topology.routers),
+        "edges": str(topology.edges),
         "control": {"delay_ms": topology.control.delay_ms, "at": topology.control.at},
         "nodes": [{"name": node.name, "role": str(node.role)} for node in topology.nodes],
         "links": [
@@ -206,5 +216,6 @@ def from_json(data: Mapping[str, Any]) -> Topology:
         service=Service(**data["service"]),
         origin=OriginMode(data["origin"]),
         routers=RouterAddressing(data["routers"]),
+        edges=EdgeAddressing(data.get("edges", EdgeAddressing.ANYCAST)),
         control=ControlPlane(**data["control"]),
     )

@@ -121,6 +121,9 @@ def _fixed_sources(facts: Facts, port: Port, role: Role) -> Iterator[Rule]:
     if role in service_roles(facts):
         service = facts.addresses.service
         yield _source(facts, port.node, port.number, host.mac, service, SourceClass.SERVICE)
+    if port.peer in facts.addresses.edge_addresses:
+        own = facts.addresses.edge_addresses[port.peer]
+        yield _source(facts, port.node, port.number, host.mac, own, SourceClass.SERVICE)
 
 
 def _source(

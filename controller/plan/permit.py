@@ -43,8 +43,9 @@ def _rules(facts: Facts) -> dict[SourceClass, tuple[Rule, ...]]:
     users = cover(Prefix.of(network) for network in addresses.access_blocks.values())
     servers = [Prefix.of(addresses.hosts[name].unicast) for name in facts.topology.of_role(Role.DNS)]
     routers = [Prefix.of(ROUTER_PREFIX)] if addresses.router_addresses else []
+    edges = map(Prefix.of, addresses.edge_addresses.values())
     allowed = {
-        SourceClass.USER: (Prefix.of(addresses.service), *servers, *users, *routers),
+        SourceClass.USER: (Prefix.of(addresses.service), *edges, *servers, *users, *routers),
         SourceClass.INFRASTRUCTURE: (Prefix.of(addresses.infrastructure),),
         SourceClass.SERVICE: users,
         SourceClass.DNS: users,

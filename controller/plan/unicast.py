@@ -100,6 +100,8 @@ class Routes:
         edges = topology.of_role(Role.EDGE)
         yield {self._subnet(edge): topology.access_port(edge).node for edge in edges}
         yield {Prefix.of(address): switch for switch, address in addresses.router_addresses.items()}
+        own = addresses.edge_addresses
+        yield {Prefix.of(address): topology.access_port(edge).node for edge, address in own.items()}
         for host in topology.of_role(Role.ORIGIN, Role.DNS):
             yield {Prefix.of(addresses.hosts[host].unicast): topology.access_port(host).node}
 
@@ -193,9 +195,12 @@ class Routes:
         if key not in self._attached:
             hops, port = self.hops[switch], self._topology.access_port(host)
             found: Fragment = {}
-            for interface in self._addresses.hosts[host].addresses:
+            own = [interface.ip for interface in self._addresses.hosts[host].addresses]
+            if host in self._addresses.edge_addresses:
+                own.append(self._addresses.edge_addresses[host])
+            for address in own:
                 way = port.number << PORT_BITS
-                found.update(fragment(*routes_by(hops, way, Prefix.of(interface.ip))))
+                found.update(fragment(*routes_by(hops, way, Prefix.of(address))))
             self._attached[key] = found
         return self._attached[key]
 

@@ -70,6 +70,8 @@ class Homes:
                 bits = ground.destinations(interface.network)
                 port = ground.ports[host]
                 self._at_port[port] = self._at_port.get(port, 0) | bits
+        for edge, address in ground.addresses.edge_addresses.items():
+            self._at_port[ground.ports[edge]] |= ground.destinations(address)
 
     def cut_off(self, failure: Failure) -> Bits:
         """The destinations whose homes are all in what fails."""

@@ -131,6 +131,8 @@ class Ground:
                 things.append(self.addresses.user_prefixes[self.ports[host].switch])
             elif self.topology.role(host) in (Role.EDGE, Role.ORIGIN):
                 things.append(self.addresses.service)
+            if host in self.addresses.edge_addresses:
+                things.append(self.addresses.edge_addresses[host])
             found[host] = 0
             for thing in things:
                 found[host] |= self.space.src.of(Prefix.of(thing))
@@ -171,6 +173,8 @@ def _asked(topology: Topology, addresses: AddressPlan) -> Iterator[Prefix]:
     """The prefixes that questions are about."""
     yield from (LINK_LOCAL, MULTICAST, Prefix.of(ROUTER_PREFIX), Prefix.of(addresses.infrastructure))
     yield Prefix.of(addresses.service)
+    for address in addresses.edge_addresses.values():
+        yield Prefix.of(address)
     for network in (*FOR_USERS, *addresses.user_prefixes.values(), *addresses.access_blocks.values()):
         yield Prefix.of(network)
     for host in topology.hosts:

@@ -62,9 +62,13 @@ class Planned:
             Owner(frozenset({host}), bits) for host, bits in (bound | names | plane).items() if bits
         ]
         self.owners.append(Owner(frozenset(self.edges), ground.service))
+        single = {edge: ground.destinations(at) for edge, at in ground.addresses.edge_addresses.items()}
+        self.owners += [Owner(frozenset({edge}), bits) for edge, bits in single.items()]
         all_users = _union(bound.values())
         for user in users:
-            to = (all_users | _union(names.values()) | ground.service) & ~bound[user]
+            to = (all_users | _union(names.values()) | _union(single.values()) | ground.service) & ~bound[
+                user
+            ]
             for mac in dict.fromkeys(mac for _, mac in bindings[user]):
                 addresses = (address for address, known in bindings[user] if known == mac)
                 self._plan(user, _union(map(ground.space.src.containing, addresses)), to, mac)
@@ -76,6 +80,8 @@ class Planned:
             self._plan_groups(host)
         for edge in dict.fromkeys((*self.edges, *tagged_edges(ground).values())):
             self._plan(edge, ground.space.src.of(Prefix.of(ground.addresses.service)), all_users)
+        for edge, address in ground.addresses.edge_addresses.items():
+            self._plan(edge, ground.space.src.of(Prefix.of(address)), all_users)
 
     def entries(self, destinations: Bits, down: frozenset[PortId] = NONE_DOWN) -> tuple[Place, ...]:
         """Where packets for some destinations come in while ports are down."""
