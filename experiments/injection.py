@@ -58,11 +58,13 @@ class Injector:
             case Cut():
                 testbed.net.set_link(fault.a, fault.b, up=not is_break)
             case Unplug():
+                testbed.tell_name_server(fault.host, is_gone=is_break)
                 testbed.net.set_plug(fault.host, up=not is_break)
             case SwitchFailure():
                 for port in testbed.topology.ports[fault.switch]:
                     testbed.net.set_link(port.node, port.peer, up=not is_break)
             case Kill():
+                testbed.tell_name_server(fault.edge, is_gone=is_break)
                 testbed.kill_edge(fault.edge) if is_break else testbed.start_edge(fault.edge)
             case ControllerKill():
                 testbed.kill_controller() if is_break else testbed.start_controller()

@@ -52,7 +52,7 @@ def run(out: Path, work: Path, scenario: dict[str, Any]) -> None:
         context = Context(testbed, out, work, began, sampler)
         _keep_tables(testbed, out / MOMENTS["before"])
         windows: list[dict[str, Any]] = []
-        if plan.mode is Mode.EDGE:
+        if plan.mode is Mode.EDGE and not testbed.plan.edge_addresses:
             with steps.step("rtt"):
                 _measure_round_trips(testbed, out / "rtt.csv")
         if plan.mode is not Mode.CENTRAL and plan.site is not None and not plan.pull_through:

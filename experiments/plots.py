@@ -13,6 +13,7 @@ from experiments.crowd_plots import crowd_loads, crowd_waits
 from experiments.drawing import LoadScale, draw_loads, link_load, load_bar
 from experiments.figure import Figure, Painter, Scenarios
 from experiments.loads import backbone, content_bytes, phase_loads
+from experiments.names_plots import answers_while_gone, names_by_edges
 from experiments.stream_plots import channel_bytes, channel_loads, local_loads, local_times, zap_times
 from experiments.style import FULL_WIDTH_IN, NAMES, SYNC_NAMES, save, scenario_name, styled
 from experiments.sync_plots import (
@@ -215,6 +216,7 @@ PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "sync": (sync_by_edges, sync_times_by_edges, sync_by_loss, sync_by_content, lab_topology),
     "clients": (playback, topology_picture),
     "vpn": (tunnel_costs, lab_topology),
+    "names": (answers_while_gone, names_by_edges, topology_picture),
 }
 
 

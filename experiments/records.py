@@ -19,6 +19,8 @@ from experiments.client_records import (
 )
 from experiments.csv_records import RecordError as RecordError
 from experiments.csv_records import read_records
+from experiments.names_config import NameCount
+from experiments.names_records import Ipv4Count, Resolution
 from experiments.stream_records import Branch, StreamBytes, StreamPhase, Viewing
 from experiments.sync_records import SyncCell, TunnelCount
 from topologies.spec import Topology, from_json
@@ -276,6 +278,9 @@ class ScenarioRecords:
     moments: tuple[Moment, ...] = ()
     playback: tuple[PlaybackSample, ...] = ()
     browser_transfers: tuple[BrowserTransfer, ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
+    name_counts: tuple[NameCount, ...] = ()
+    ipv4: tuple[Ipv4Count, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """scenario.json; below `lab` what the lab said of itself (job-result.json); `failed` if it did."""
 
@@ -338,6 +343,9 @@ def load_scenario(folder: Path, topology: Topology) -> ScenarioRecords:
         moments=read_records(folder / "moments.csv", Moment),
         playback=read_records(folder / "playback.csv", PlaybackSample),
         browser_transfers=read_records(folder / "browser-requests.csv", BrowserTransfer),
+        resolutions=read_records(folder / "resolutions.csv", Resolution),
+        name_counts=read_records(folder / "names.csv", NameCount),
+        ipv4=read_records(folder / "ipv4.csv", Ipv4Count),
         facts=facts,
     )
 

@@ -43,6 +43,8 @@ QUESTIONS = {
     "sync": "What does the origin send to keep all edges in sync, and how soon does the last one have it?",
     "vpn": "What does one more edge cost an origin that multicasts, and one with a tunnel to each edge?",
     "clients": "A browser, curl and dig use the service while edges die: what do their users notice?",
+    "names": "What does the name server have to know so that every user finds the nearest edge, and how long"
+    " does it take users to leave an edge that is gone?",
     "privacy": "Do temporary addresses work through requests, downloads and changes of address?",
 }
 

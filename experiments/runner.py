@@ -26,7 +26,7 @@ from lab.run import LabKind
 EXPERIMENTS = (
     *("demo", "latency", "backbone", "failover", "drain", "gateway"),
     *("private-routing", "neighbours", "scope", "privacy", "attacks"),
-    *("channels", "locality", "sync", "vpn", "clients"),
+    *("channels", "locality", "sync", "vpn", "clients", "names"),
 )
 ENTRY = "experiments.inside:run"
 

@@ -17,6 +17,7 @@ SERIES = {
     "unicast": "#cc79a7",
     "cache": "#009e73",
     "always-on": "#009e73",
+    "geo": "#d55e00",
 }
 """Colour of a scenario in every picture."""
 DASHES = {"edge": "-", "central": "--", "push": ":"}
@@ -35,6 +36,7 @@ NAMES = {
     "cache": "cold caches",
     "unicast": "unicast stream",
     "always-on": "always-on multicast",
+    "geo": "an address for each edge, geo-DNS",
 }
 SYNC_NAMES = {"edge": "multicast", "push": "unicast push"}
 """How a scenario is called where the picture is about keeping edges in sync."""

@@ -15,7 +15,7 @@ from controller.verify.history import History, history_of
 from experiments.proofs import expected_from_json, proof_to_json, prove_snapshot
 from experiments.records import ScenarioRecords
 from experiments.scenario import MOMENTS, RECORDING, Mode
-from topologies.spec import OriginMode, RouterAddressing
+from topologies.spec import EdgeAddressing, OriginMode, RouterAddressing
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,6 @@ def _is_baseline(records: ScenarioRecords) -> bool:
     return (
         asked.get("mode") == Mode.CENTRAL
         or topology.routers is not RouterAddressing.LINK_LOCAL
+        or topology.edges is not EdgeAddressing.ANYCAST
         or topology.origin is not OriginMode.HIDDEN
     )

@@ -18,6 +18,7 @@ from controller.openflow.snapshot import Snapshot, read_snapshot
 from experiments import conntrack, https, mounts
 from experiments.control import Control
 from experiments.hosts import host_words
+from experiments.names_config import geo_table, places
 from experiments.offering import edge_words, start_origin
 from experiments.scenario import DNS_TTL_S, RECORDING, Mode, Scenario
 from lab.bpf import INBOUND, MULTICAST
@@ -79,6 +80,8 @@ class Testbed:
         self.further_words: dict[str, list[str]] = {}
         """More options for single edges, for who needs them."""
         self._captures: CaptureProcess | None = None
+        self._dns: LabProcess | None = None
+        self._gone: set[str] = set()
         self._recorder: LabProcess | None = None
         self._control_namespace: NetworkNamespace | None = None
         if scenario.mode is Mode.CENTRAL:
@@ -148,7 +151,7 @@ class Testbed:
         if self.scenario.record_tables:
             self._start_recording()
         self._choose_addresses()
-        mounts.resolve_at(self._dns_address(), self.work)
+        mounts.resolve_at(self.dns_address, self.work)
 
     def _choose_addresses(self) -> None:
         """Temporary addresses for users, where the scenario asks for them (RFC 8981, Linux's ip-sysctl)."""
@@ -229,9 +232,12 @@ class Testbed:
     def _start_servers(self) -> None:
         """DNS, the keys, and the edges (or, in the central case, the same server at the origin)."""
         dns = self.topology.of_role(Role.DNS)[0]
-        argv = ["dns", "--address", self._dns_address(), "--name", self.topology.service.name]
+        argv = ["dns", "--address", self.dns_address, "--name", self.topology.service.name]
         argv += ["--aaaa", str(self.plan.service), "--ttl-s", str(DNS_TTL_S)]
-        self.processes.start_module("dns", "origin.__main__", argv, self.net[dns].namespace)
+        if self.plan.edge_addresses:
+            self._write_geo_table()
+            argv += ["--geo", str(self._geo_table)]
+        self._dns = self.processes.start_module("dns", "origin.__main__", argv, self.net[dns].namespace)
         origin_main = importlib.import_module("origin.__main__").main
         if origin_main(["keygen", "--key", str(self.key), "--public", str(self.public_key)]) != 0:
             raise TestbedError(f"origin keygen failed in {self.work}")
@@ -248,12 +254,28 @@ class Testbed:
             words = ["--address", str(self.plan.service), *host_words(self.net, self.edges)]
             self.processes.start_module("echo", "experiments.echo", words)
 
+    def tell_name_server(self, edge: str, *, is_gone: bool) -> None:
+        """Where users find each edge at an address of its own: name this one to nobody, or again to those
+        that it is nearest to. Elsewhere the name server need not know."""
+        if self.plan.edge_addresses and self._dns is not None:
+            (self._gone.add if is_gone else self._gone.discard)(edge)
+            self._write_geo_table()
+            self._dns.send_signal(signal.SIGHUP)
+
+    def _write_geo_table(self) -> None:
+        edges = [edge for edge in self.active_edges if edge not in self._gone]
+        self._geo_table.write_text(geo_table(places(self.topology, self.plan, edges)))
+
+    @property
+    def _geo_table(self) -> Path:
+        return self.work / "geo-table"
+
     def start_edge(self, edge: str) -> None:
-        """One edge: HTTP on the service address, the multicast receiver, the sync API."""
+        """One edge: HTTP on the address where users find it, the multicast receiver, the sync API."""
         address = str(self.plan.hosts[edge].unicast)
         origin = str(self.plan.hosts[self.origin].unicast)
         argv = ["serve", "--name", edge, "--store", str(self.store(edge))]
-        argv += ["--address", str(self.plan.service), "--port", str(HTTP_PORT)]
+        argv += ["--address", str(self.net.service_address(edge)), "--port", str(HTTP_PORT)]
         argv += ["--sync-address", address, "--sync-port", str(SYNC_PORT)]
         argv += ["--group", str(self.plan.static_group), "--source", origin]
         interface = self.topology.ports[edge][0].interface
@@ -333,7 +355,7 @@ class Testbed:
             with self.net[name].namespace.entered():
                 probe = socket.socket(socket.AF_INET6)
             with probe:
-                if probe.connect_ex((str(self.plan.service), port)) == 0:
+                if probe.connect_ex((str(self.net.service_address(name)), port)) == 0:
                     return
             time.sleep(0.1)
         raise TestbedError(f"{name} does not answer on port {port} after {timeout_s:.0f} s")
@@ -437,7 +459,9 @@ class Testbed:
         """What the edges trust."""
         return self.work / "origin.pub"
 
-    def _dns_address(self) -> str:
+    @property
+    def dns_address(self) -> str:
+        """Where the name server answers."""
         dns = self.topology.of_role(Role.DNS)[0]
         return str(self.plan.hosts[dns].unicast)
 

@@ -38,7 +38,8 @@ class Sweep:
 @dataclass(frozen=True, slots=True)
 class Window:
     """What happens within `length_s` seconds: `probers` send a probe to the service every
-    `probe_interval_ms`, `gets` are made, `faults` come and go.
+    `probe_interval_ms`, `gets` are made, `faults` come and go. Who `resolves` asks the name server where the
+    service is, and again when the TTL of its answer is over.
 
     What is still under way then is waited for. The window ends when the network has settled again.
     """
@@ -50,6 +51,7 @@ class Window:
     gets: tuple[Get, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     probe_interval_ms: float = 1.0
+    resolves: bool = False
 
 
 def window_to_json(window: Window) -> dict[str, Any]:

@@ -316,8 +316,9 @@ class LabNet(Mininet):
             self._add_addresses(netlink, index, host)
         self._plug_in(host)
 
-    def rotate_address(self, user: str) -> str:
-        """Give a user one more random address of its prefix and deprecate those it has; the new one.
+    def rotate_address(self, user: str, address: IPv6Address | None = None) -> str:
+        """Give a user one more address of its prefix, a random one unless it is named, and deprecate those it
+        has; the new one.
 
         Deprecated addresses serve open connections only (RFC 4862 section 5.5.4).
         """
@@ -327,18 +328,18 @@ class LabNet(Mininet):
             index = netlink.link_lookup(ifname=self.topology.ports[user][0].interface)[0]
             found = netlink.get_addr(family=AF_INET6, index=index, scope=0)
             prefix = self.plan.user_prefixes[self.topology.ports[user][0].peer]
-            for address in found:
+            for old in found:
                 netlink.addr(
                     "replace",
                     index=index,
-                    address=address.get_attr("IFA_ADDRESS"),
-                    prefixlen=address["prefixlen"],
+                    address=old.get_attr("IFA_ADDRESS"),
+                    prefixlen=old["prefixlen"],
                     # Without this flag Linux would delete the temporary addresses made from this one.
-                    flags=address.get_attr("IFA_FLAGS") & IFA_F_MANAGETEMPADDR,
+                    flags=old.get_attr("IFA_FLAGS") & IFA_F_MANAGETEMPADDR,
                     preferred_lft=0,
                     valid_lft=FOREVER_S,
                 )
-            new = prefix[random.Random(f"{self.seed} {user} {len(found)}").getrandbits(64)]
+            new = address or prefix[random.Random(f"{self.seed} {user} {len(found)}").getrandbits(64)]
             netlink.addr("add", index=index, address=str(new), prefixlen=64)
         return str(new)
 

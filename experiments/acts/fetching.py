@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from experiments import http_client
+from experiments import http_client, resolving
 from experiments.acts.context import Context
 from experiments.hosts import host_words
 from experiments.testbed import HTTP_PORT, TestbedError
@@ -25,8 +25,13 @@ def next_beginning(context: Context) -> float:
     return context.origin_s + math.ceil((context.now_s + LEAD_S) / GRID_S) * GRID_S
 
 
-def start_requests(context: Context, window: str, gets: Sequence[Get], begin_s: float) -> LabProcess:
-    """Start the process that makes these requests and writes them to requests.csv, as those of a window."""
+def start_requests(
+    context: Context, window: str, gets: Sequence[Get], begin_s: float, *, resolves: bool = False
+) -> LabProcess:
+    """Start the process that makes these requests and writes them to requests.csv, as those of a window.
+
+    Users who are to resolve ask the name server first, which is written to resolutions.csv.
+    """
     testbed = context.testbed
     context.write("requests.csv", http_client.COLUMNS, ())
     users = dict.fromkeys(get.user for get in gets)
@@ -34,6 +39,7 @@ def start_requests(context: Context, window: str, gets: Sequence[Get], begin_s: 
         "window": window,
         "hosts": host_words(testbed.net, users),
         "address": str(testbed.plan.service),
+        "dns": testbed.dns_address,
         "port": HTTP_PORT,
         "name": testbed.topology.service.name,
         "begin_s": begin_s,
@@ -43,7 +49,11 @@ def start_requests(context: Context, window: str, gets: Sequence[Get], begin_s: 
     path = context.work / f"gets-{window}.json"
     path.write_text(json.dumps(plan))
     words = ["--plan", str(path), "--out", str(context.out / "requests.csv")]
-    return testbed.processes.start_module("requests", "experiments.http_client", words)
+    if not resolves:
+        return testbed.processes.start_module("requests", http_client.__name__, words)
+    context.write("resolutions.csv", resolving.COLUMNS, ())
+    words += ["--resolutions", str(context.out / "resolutions.csv")]
+    return testbed.processes.start_module("requests", resolving.__name__, words)
 
 
 def join(context: Context, process: LabProcess) -> None:

@@ -43,7 +43,7 @@ def _start(context: Context, window: Window, begin_s: float) -> list[LabProcess]
         words += ["--out", str(context.out / "probes.csv"), *host_words(testbed.net, window.probers)]
         processes.append(testbed.processes.start_module("probe", "experiments.probe", words))
     if window.gets:
-        processes.append(start_requests(context, window.name, window.gets, begin_s))
+        processes.append(start_requests(context, window.name, window.gets, begin_s, resolves=window.resolves))
     for one in window.sweeps:
         prefix = testbed.plan.user_prefixes[one.access]
         words = ["--prefix", str(prefix), "--per-s", str(one.per_s), "--length-s", repr(one.length_s)]

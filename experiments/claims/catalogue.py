@@ -21,6 +21,7 @@ from experiments.claims.latency import against_central, as_configured
 from experiments.claims.load import sync_copies, user_requests
 from experiments.claims.locality import local_content
 from experiments.claims.model import Claim, ClaimFunction, Evidence
+from experiments.claims.names import counted, found, numbered, waited
 from experiments.claims.neighbours import quiet_discovery, swept
 from experiments.claims.privacy import temporary_addresses
 from experiments.claims.routers import hidden_routers
@@ -46,6 +47,7 @@ CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "sync": (synced,),
     "clients": (real_clients,),
     "vpn": (tunnels,),
+    "names": (found, waited, counted, numbered),
 }
 
 

@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "neighbours": "figure2",
     "privacy": "figure2",
     "attacks": "figure2",
+    "names": "figure2",
 }
 LIMIT_S = 280
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.errors import OriginError
+from origin.geo import GeoError, parse_geo
 from origin.name_server import NameServer
 from origin.zone import Zone
 
@@ -137,3 +138,58 @@ def test_address_in_use_is_told() -> None:
             asyncio.run(NameServer(ZONE).start("::1", port))
 
     with_server(check)
+
+
+def test_clients_are_told_the_address_of_their_prefix() -> None:
+    table = parse_geo("2001:db8:1::/48 2001:db8::a # one\n\n2001:db8:1:2::/64 2001:db8::b\n")
+    zone = Zone(NAME, ZONE.address, geo=table)
+
+    def told(client: str) -> str:
+        reply = zone.answer(DNSRecord.question(NAME, "AAAA").pack(), IPv6Address(client))
+        return ",".join(str(record.rdata) for record in DNSRecord.parse(reply).rr)
+
+    assert told("2001:db8:1::5") == "2001:db8::a"
+    assert told("2001:db8:1:2::5") == "2001:db8::b"
+    assert told("2001:db8:2::5") == "2001:db8:ffff::1"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("2001:db8::/32", "line 1: expected an IPv6 prefix and"),
+        ("\n10.0.0.0/8 2001:db8::1", "line 2: expected an IPv6 prefix and"),
+        ("2001:db8::/32 ::1\n2001:db8::/32 ::2", "line 2: 2001:db8::/32 is listed twice"),
+    ],
+)
+def test_a_table_that_makes_no_sense(text: str, problem: str) -> None:
+    with pytest.raises(GeoError, match=problem):
+        parse_geo(text)
+
+
+LONG_ZONE = Zone(".".join(["www", "a" * 60, "b" * 60, "c" * 60, "d" * 40]), IPv6Address("2001:db8::1"))
+LONG_NAME = ".".join(["x" * 60] * 4)
+"""Its NXDOMAIN names two long domains, which does not fit into 512 octets."""
+
+
+def test_what_does_not_fit_by_udp_is_cut_and_asked_again_by_tcp() -> None:
+    query = DNSRecord.question(LONG_NAME, "AAAA")
+    cut = DNSRecord.parse(LONG_ZONE.answer(query.pack(), is_udp=True))
+    assert (cut.header.tc, cut.header.rcode, cut.auth) == (1, RCODE.NXDOMAIN, [])
+    whole = DNSRecord.parse(LONG_ZONE.answer(query.pack()))
+    assert (whole.header.tc, whole.header.rcode, len(whole.auth)) == (0, RCODE.NXDOMAIN, 1)
+    query.add_ar(EDNS0(udp_len=4096))
+    assert DNSRecord.parse(LONG_ZONE.answer(query.pack(), is_udp=True)).header.tc == 0
+
+
+def test_the_case_of_the_question_comes_back() -> None:
+    reply = ZONE.answer(DNSRecord.question("wWw.nEaRcAsT.tEsT", "AAAA").pack())
+    assert reply is not None
+    assert reply.count(b"\x03wWw\x08nEaRcAsT\x04tEsT") == 1
+    assert str(DNSRecord.parse(reply).rr[0].rname) == "wWw.nEaRcAsT.tEsT."
+
+
+def test_two_edns_records_are_an_error() -> None:
+    query = DNSRecord.question(NAME, "AAAA")
+    query.add_ar(EDNS0(udp_len=4096))
+    query.add_ar(EDNS0(udp_len=4096))
+    assert DNSRecord.parse(ZONE.answer(query.pack())).header.rcode == RCODE.FORMERR
