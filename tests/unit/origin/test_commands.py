@@ -189,6 +189,42 @@ def test_dns_serves_until_sigterm() -> None:
     assert (str(record.rdata), record.ttl) == ("2001:db8:ffff::1", 7)
 
 
+def test_dns_reads_its_table_again_on_sighup(tmp_path: Path) -> None:
+    table = tmp_path / "geo"
+    table.write_text("::1/128 2001:db8::1\n")
+    command = [sys.executable, "-m", "origin", "dns", "--address", "::1", "--port", "0"]
+    command += ["--aaaa", "2001:db8:ffff::1", "--geo", str(table), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = json.loads(process.stdout.readline())["port"]
+
+        def told() -> str:
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
+                udp.settimeout(5)
+                udp.sendto(DNSRecord.question("www.nearcast.test", "AAAA").pack(), ("::1", port))
+                return str(DNSRecord.parse(udp.recv(2000)).rr[0].rdata)
+
+        assert told() == "2001:db8::1"
+        table.write_text("# the edge is gone\n::1/128 2001:db8::2\n")
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while told() != "2001:db8::2":
+            assert time.monotonic() < deadline
+        table.write_text("nonsense\n")
+        process.send_signal(signal.SIGHUP)
+        assert "line 1: expected an IPv6 prefix and an IPv6 address" in process.stderr.readline()
+        assert told() == "2001:db8::2"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_a_table_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["dns", "--address", "::1", "--port", "0", "--aaaa", "::1", "--geo", str(tmp_path / "none")]
+    assert main(argv) == 1
+    assert "none: No such file or directory" in capsys.readouterr().err
+
+
 def test_a_channel_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     channels = ["--channel", f"news={tmp_path}", "--channel", f"news={tmp_path}"]
     assert main(["watch", str(tmp_path), *SOURCE, *channels]) == 1
