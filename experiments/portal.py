@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,16 @@ from experiments.npm import HLS_JS, folder_of
 from lab.progress import ProgressSink, silent
 
 TEMPLATES = Path(__file__).parent / "templates"
-STYLE, SCRIPT = "portal.css", "portal.js"
+PAGE, STYLE, SCRIPT = "portal.html.j2", "portal.css", "portal.js"
 PLAYER = "hls/hls.light.min.js"
 """Loaded when somebody presses Play, not before: it is twenty times as large as the rest."""
+
+
+def edition() -> str:
+    """A short name of the portal as it is now: another one whenever its files or its player change."""
+    parts = [HLS_JS.integrity.encode()]
+    parts += [(TEMPLATES / name).read_bytes() for name in (PAGE, STYLE, SCRIPT)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:8]
 
 
 def portal_page(links: Sequence[tuple[str, str]]) -> str:
@@ -27,7 +35,7 @@ def portal_page(links: Sequence[tuple[str, str]]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("portal.html.j2").render(links=links)
+    return environment.get_template(PAGE).render(links=links)
 
 
 def place_portal(

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.npm import NpmError
-from experiments.portal import place_portal
+from experiments.portal import edition, place_portal
 from lab.cache import cache_dir, locked, publish_dir
 from lab.process_group import run_group
 from lab.progress import Progress, ProgressSink, silent
 
-SITE_NAME = "wireshark-manuals-2"
+SITE_NAME = f"wireshark-manuals-2-{edition()}"
 """The folder in the cache; the number goes up when the layout changes."""
 _WAY_OUT = (
     "publish a directory of your own with --site DIR, or mend the network and run `apt-get update` as root"
