@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.npm import HLS_JS, folder_of
+from experiments.pages import TEMPLATES, page_environment
 from lab.progress import ProgressSink, silent
 
-TEMPLATES = Path(__file__).parent / "templates"
 PAGE, STYLE, SCRIPT = "portal.html.j2", "portal.css", "portal.js"
 PLAYER = "hls/hls.light.min.js"
 """Loaded when somebody presses Play, not before: it is twenty times as large as the rest."""
@@ -25,17 +25,7 @@ def edition() -> str:
 
 def portal_page(links: Sequence[tuple[str, str]]) -> str:
     """The page as HTML; `links` are what there is to read on the site, as URL and title."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(PAGE).render(links=links)
+    return page_environment().get_template(PAGE).render(links=links)
 
 
 def place_portal(

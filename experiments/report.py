@@ -13,6 +13,7 @@ from rich.text import Text
 from experiments.attack.records import AttackRow
 from experiments.figure import Figure
 from experiments.loads import content_bytes
+from experiments.pages import TEMPLATES, page_environment
 from experiments.proof_view import figure_lines, violation_lines
 from experiments.records import ScenarioRecords
 from experiments.screens import screens
@@ -22,7 +23,6 @@ from experiments.table import baseline, intervals, measured, number, ratio, verd
 from experiments.table_proofs import TableProof
 from topologies.spec import Topology
 
-TEMPLATES = Path(__file__).parent / "templates"
 QUESTIONS = {
     "demo": "Do edges in the access layer serve users better than a central cloud, what does keeping them in"
     " sync cost the backbone, and does anything leak?",
@@ -65,15 +65,7 @@ def write_report(
     figures: Sequence[Figure],
 ) -> Path:
     """Write report.html into the run's folder and return its path. Raises OSError."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {"measured": measured, "baseline": baseline, "number": number, "verdict": verdict}
     environment.filters |= {"ratio": ratio, "intervals": intervals}
     html = environment.get_template("report.html.j2").render(

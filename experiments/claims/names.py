@@ -9,6 +9,7 @@ from controller.plan.pipeline import Origin, TableId
 from controller.plan.rules import Prefix
 from experiments.acts.names import LAST_ADDRESS
 from experiments.claims.model import Claim, Evidence, Number, compared
+from experiments.claims.service import nearest_claim
 from experiments.ipv4_plan import ipv4_plan
 from experiments.names_config import NameCount
 from experiments.records import ScenarioRecords
@@ -58,18 +59,7 @@ def found(evidence: Evidence) -> list[Claim]:
     """C5: users at their nearest edge, and the addresses that they were told."""
     edge, geo = evidence.get("edge"), evidence.get("geo")
     users, other = at_nearest(edge), at_nearest(geo)
-    others = [user for user, is_near in users.items() if not is_near]
-    near = Claim(
-        "C5",
-        "users answered by their nearest edge",
-        len(users) - len(others),
-        "users",
-        rule="every answer of every user; nearest by delay among all edges of the topology",
-        holds=bool(users) and not others,
-        total=len(users),
-        notes=(f"not {', '.join(others)}",) if others else (),
-        source=("raw/edge/requests.csv", "raw/geo/requests.csv"),
-    )
+    near = nearest_claim(users, ("raw/edge/requests.csv", "raw/geo/requests.csv"))
     told = _addresses(edge)
     resolutions = edge.resolutions if edge else ()
     addresses = Claim(

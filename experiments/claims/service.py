@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from experiments.claims.model import Claim, Evidence
 from experiments.records import Transfer
 from topologies.graph import nearest_edges
@@ -25,22 +27,24 @@ def answered_by_nearest(topology: Topology, transfers: tuple[Transfer, ...]) -> 
     }
 
 
+def nearest_claim(users: Mapping[str, bool], source: tuple[str, ...]) -> Claim:
+    """C5 of users of whom it is known whether their nearest edge answered."""
+    others = [user for user, is_nearest in users.items() if not is_nearest]
+    return Claim(
+        "C5",
+        "users answered by their nearest edge",
+        len(users) - len(others),
+        "users",
+        rule="every answer of every user; nearest by delay among all edges of the topology",
+        holds=bool(users) and not others,
+        total=len(users),
+        notes=(f"not {', '.join(others)}",) if others else (),
+        source=source,
+    )
+
+
 def nearest_edge(evidence: Evidence) -> list[Claim]:
     """C5: users whose every answer came from their nearest edge."""
     scenario = evidence.get("edge")
     users = answered_by_nearest(evidence.topology, scenario.transfers if scenario else ())
-    others = [user for user, nearest in users.items() if not nearest]
-    notes = [f"not {', '.join(others)}"] if others else []
-    return [
-        Claim(
-            "C5",
-            "users answered by their nearest edge",
-            len(users) - len(others),
-            "users",
-            rule="every answer of every user; nearest by delay among all edges of the topology",
-            holds=bool(users) and not others,
-            total=len(users),
-            notes=tuple(notes),
-            source=("raw/edge/transfers.csv",),
-        )
-    ]
+    return [nearest_claim(users, ("raw/edge/transfers.csv",))]

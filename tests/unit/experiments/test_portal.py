@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from experiments.portal import SCRIPT, STYLE, TEMPLATES, portal_page
+from experiments.pages import TEMPLATES
+from experiments.portal import SCRIPT, STYLE, portal_page
 
 LINKS = [("/wsug/index.html", "A guide"), ("/video/city.mpg", 'A "city" & more')]
 PAGE = portal_page(LINKS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.npm import HLS_JS
-from experiments.portal import TEMPLATES
+from experiments.pages import TEMPLATES
 from experiments.sites import PIECES, SITE_NAME, SiteError, default_site
 
 FILES = {
