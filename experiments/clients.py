@@ -7,6 +7,8 @@ from dataclasses import replace
 from experiments.channels import watching_users
 from experiments.offering import Offering
 from experiments.options import Options, edge_scenario
+from experiments.portal import SCRIPT
+from experiments.preparation import UsageError
 from experiments.scenario import Act, Scenario
 from topologies.spec import Role
 
@@ -20,7 +22,10 @@ KILL_S, UNPLUG_S = 12.0, 26.0
 
 def scenarios(options: Options) -> list[Scenario]:
     """A user downloads by curl, another one (where there is one) watches in a browser and uploads; the first
-    reads that."""
+    reads that. Raises UsageError for a site without the portal."""
+    site = options.site
+    if site is not None and site.is_dir() and not (site / SCRIPT).is_file():
+        raise UsageError(f"--site {site}: it has no {SCRIPT}, the portal's script; leave --site out")
     edges = tuple(edge for edge in options.network.of_role(Role.EDGE) if edge not in options.off)
     users = watching_users(options.network, edges)[0]
     watcher, reader = users[0], users[-1]
