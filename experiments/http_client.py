@@ -61,6 +61,10 @@ class Answer:
     edge: str = ""
     error: str = ""
     location: str = ""
+    retry_after_s: int | None = None
+    """When to come again, if the answer said so (RFC 9110 section 10.2.3)."""
+    is_last: bool = False
+    """Whether the server closes the connection after this answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Head:
     length: int
     edge: str
     location: str = ""
+    retry_after_s: int | None = None
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,14 @@ def parse_head(head: bytes) -> Head:
         return Head(_CONTINUE, 0, "")
     if len(words) < 2 or not words[1].isdigit() or not fields.get("content-length", "").isdigit():
         raise ShortAnswerError
-    names = (fields.get("nearcast-edge", ""), fields.get("location", ""))
-    return Head(int(words[1]), int(fields["content-length"]), *names)
+    return Head(
+        int(words[1]),
+        int(fields["content-length"]),
+        edge=fields.get("nearcast-edge", ""),
+        location=fields.get("location", ""),
+        retry_after_s=int(later) if (later := fields.get("retry-after", "")).isdigit() else None,
+        is_last=fields.get("connection", "").lower() == "close",
+    )
 
 
 def reason(error: BaseException) -> str:
@@ -143,7 +155,7 @@ async def _exchange(
     answer.source = connection.getsockname()[0]
     request = f"GET {get.path} HTTP/1.1\r\nHost: {server.name}\r\nConnection: close\r\n\r\n"
     await loop.sock_sendall(connection, request.encode())
-    head, body = await _receive_head(loop, connection, answer)
+    head, body = await receive_head(loop, connection, answer)
     answer.bytes = len(body)
     if get.hold_s is not None:
         await asyncio.sleep(get.hold_s)
@@ -153,7 +165,7 @@ async def _exchange(
     if content is not None:
         content += body
     while answer.bytes < head.length:
-        data = await _receive(loop, connection)
+        data = await receive(loop, connection)
         answer.bytes += len(data)
         if content is not None:
             content += data
@@ -180,35 +192,37 @@ async def upload(namespace: NetworkNamespace, server: Server, path: str, content
                 answer.source = connection.getsockname()[0]
                 fields = "Expect: 100-continue\r\nConnection: close\r\n\r\n"
                 await loop.sock_sendall(connection, (request + fields).encode())
-                head, rest = await _receive_head(loop, connection, answer)
+                head, rest = await receive_head(loop, connection, answer)
                 if head.status == _CONTINUE:
                     await loop.sock_sendall(connection, content)
                     answer.bytes = len(content)
-                    head, rest = await _receive_head(loop, connection, answer, rest)
+                    head, rest = await receive_head(loop, connection, answer, rest)
                 while len(rest) < head.length:
-                    rest += await _receive(loop, connection)
+                    rest += await receive(loop, connection)
         except (OSError, ShortAnswerError) as error:
             answer.error = reason(error)
     answer.total_s = time.monotonic() - answer.started_s
     return answer
 
 
-async def _receive_head(
+async def receive_head(
     loop: asyncio.AbstractEventLoop, connection: socket.socket, answer: Answer, data: bytes = b""
 ) -> tuple[Head, bytes]:
     """The next head, noted in the answer, and what came after it."""
     while b"\r\n\r\n" not in data:
-        data += await _receive(loop, connection)
+        data += await receive(loop, connection)
         answer.ttfb_s = answer.ttfb_s or time.monotonic() - answer.started_s
         if len(data) > _HEAD_BYTES:
             raise ShortAnswerError
     head_bytes, _, rest = data.partition(b"\r\n\r\n")
     head = parse_head(head_bytes)
     answer.status, answer.edge, answer.location = head.status, head.edge, head.location
+    answer.retry_after_s, answer.is_last = head.retry_after_s, head.is_last
     return head, rest
 
 
-async def _receive(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:
+async def receive(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:
+    """What comes next. Raises ShortAnswerError when nothing will."""
     data = await loop.sock_recv(connection, _CHUNK_BYTES)
     if not data:
         raise ShortAnswerError

@@ -211,6 +211,7 @@ PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "scope": (group_arrivals, requests_by_edge, topology_picture),
     "privacy": (requests_by_address, topology_picture),
     "attacks": (attack_outcomes, others_meanwhile, topology_picture),
+    "overload": (topology_picture,),
     "channels": (channel_loads, channel_bytes, zap_times, topology_picture),
     "locality": (local_loads, local_times, topology_picture),
     "sync": (sync_by_edges, sync_times_by_edges, sync_by_loss, sync_by_content, lab_topology),

@@ -21,8 +21,11 @@ from experiments.csv_records import RecordError as RecordError
 from experiments.csv_records import read_records
 from experiments.names_config import NameCount
 from experiments.names_records import Ipv4Count, Resolution
+from experiments.process_load import LoadSample
 from experiments.stream_records import Branch, StreamBytes, StreamPhase, Viewing
 from experiments.sync_records import SyncCell, TunnelCount
+from experiments.visit_records import EdgeStateChange, Period
+from experiments.visitors import Visit
 from topologies.spec import Topology, from_json
 
 
@@ -281,6 +284,10 @@ class ScenarioRecords:
     resolutions: tuple[Resolution, ...] = ()
     name_counts: tuple[NameCount, ...] = ()
     ipv4: tuple[Ipv4Count, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    periods: tuple[Period, ...] = ()
+    process_loads: tuple[LoadSample, ...] = ()
+    edge_states: tuple[EdgeStateChange, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """scenario.json; below `lab` what the lab said of itself (job-result.json); `failed` if it did."""
 
@@ -346,6 +353,10 @@ def load_scenario(folder: Path, topology: Topology) -> ScenarioRecords:
         resolutions=read_records(folder / "resolutions.csv", Resolution),
         name_counts=read_records(folder / "names.csv", NameCount),
         ipv4=read_records(folder / "ipv4.csv", Ipv4Count),
+        visits=read_records(folder / "visits.csv", Visit),
+        periods=read_records(folder / "periods.csv", Period),
+        process_loads=read_records(folder / "process-load.csv", LoadSample),
+        edge_states=read_records(folder / "edge-states.csv", EdgeStateChange),
         facts=facts,
     )
 

@@ -36,6 +36,8 @@ QUESTIONS = {
     "neighbours": "Whom does neighbour discovery wake, and what does a sweep of a /64 do to others?",
     "scope": "Does multicast stay within its zone, and content and users where policy puts them?",
     "attacks": "What comes of a user who tries everything: does anything leak, does anyone notice?",
+    "overload": "Far more visitors come than an edge can serve, some of them to do harm: what do those notice"
+    " who are being served?",
     "channels": "What does a live channel cost while nobody, one edge or several watch it, and how soon"
     " does a viewer see it?",
     "locality": "Where does what users upload go, how soon can others read it, and does regional content stay"

@@ -25,7 +25,7 @@ from lab.run import LabKind
 
 EXPERIMENTS = (
     *("demo", "latency", "backbone", "failover", "drain", "gateway"),
-    *("private-routing", "neighbours", "scope", "privacy", "attacks"),
+    *("private-routing", "neighbours", "scope", "privacy", "attacks", "overload"),
     *("channels", "locality", "sync", "vpn", "clients", "names"),
 )
 ENTRY = "experiments.inside:run"

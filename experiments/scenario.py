@@ -68,6 +68,7 @@ class Scenario:
     With `https` the service is at HTTPS and users trust the lab's CA; windows and acts do not know of it.
     With an `offering` the origin stays after the publication, for channels and for what users upload.
     With `pull_through` nothing is published: edges are caches in front of a web server at the origin.
+    `edge_words` are further options of every edge's command.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Scenario:
     offering: Offering | None = None
     pull_through: bool = False
     https: bool = False
+    edge_words: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, see `scenario_from_json`."""
@@ -122,5 +124,6 @@ def scenario_from_json(data: Mapping[str, Any]) -> Scenario:
             "acts": tuple(Act(**act) for act in data["acts"]),
             "temporary": data["temporary"] and TemporaryAddresses(**data["temporary"]),
             "offering": offering_from_json(data["offering"]),
+            "edge_words": tuple(data["edge_words"]),
         }
     )

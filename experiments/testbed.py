@@ -288,7 +288,7 @@ class Testbed:
         argv += edge_words(self.scenario.offering, number, self._stream_mtu_bytes())
         if self.scenario.pull_through:
             argv += ["--proxy-url", f"http://[{origin}]:{WEB_PORT}"]
-        argv += https.edge_words(self.tls) + self.further_words.get(edge, [])
+        argv += [*https.edge_words(self.tls), *self.scenario.edge_words, *self.further_words.get(edge, [])]
         self.edges[edge] = self.processes.start_module(
             edge, "edge_node.__main__", argv, self.net[edge].namespace
         )

@@ -41,6 +41,7 @@ CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "neighbours": (quiet_discovery, swept),
     "scope": (zones, regional_content, bound_user),
     "privacy": (temporary_addresses,),
+    "overload": (),
     "attacks": (hidden_under_attack, unnoticed, no_injection, hidden_routers_under_attack),
     "channels": (channels,),
     "locality": (local_content, regional_content),
