@@ -29,7 +29,7 @@ CALM_S = 5.0
 CROWD_END_S, LORIS_END_S, READERS_END_S = 24.0, 25.0, 72.0
 AFTER_S = 6.0
 """An edge that was overloaded is spared new users for 5 s more."""
-HEADS = 2_000
+HEADS = 1_000
 READERS = 30
 """More than 90 % of the capacity, fewer than what is refused."""
 CONNECTIONS = 500
@@ -75,7 +75,7 @@ def scenarios(options: Options) -> list[Scenario]:
 def narrow_edges(topology: Topology) -> Topology:
     """The same network with lines to the edges that a crowd can fill."""
     links = tuple(
-        replace(link, rate_mbps=EDGE_LINE_MBPS) if topology.link_layer(link) is Role.EDGE else link
+        replace(link, rate_mbps=EDGE_LINE_MBPS) if topology.link_layer(link) == Role.EDGE else link
         for link in topology.links
     )
     return replace(topology, links=links)

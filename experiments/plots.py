@@ -14,6 +14,7 @@ from experiments.drawing import LoadScale, draw_loads, link_load, load_bar
 from experiments.figure import Figure, Painter, Scenarios
 from experiments.loads import backbone, content_bytes, phase_loads
 from experiments.names_plots import answers_while_gone, names_by_edges
+from experiments.overload_plots import served_users, visits_over_time
 from experiments.stream_plots import channel_bytes, channel_loads, local_loads, local_times, zap_times
 from experiments.style import FULL_WIDTH_IN, NAMES, SYNC_NAMES, save, scenario_name, styled
 from experiments.sync_plots import (
@@ -211,7 +212,7 @@ PAINTERS: Mapping[str, tuple[Painter, ...]] = {
     "scope": (group_arrivals, requests_by_edge, topology_picture),
     "privacy": (requests_by_address, topology_picture),
     "attacks": (attack_outcomes, others_meanwhile, topology_picture),
-    "overload": (topology_picture,),
+    "overload": (visits_over_time, served_users, topology_picture),
     "channels": (channel_loads, channel_bytes, zap_times, topology_picture),
     "locality": (local_loads, local_times, topology_picture),
     "sync": (sync_by_edges, sync_times_by_edges, sync_by_loss, sync_by_content, lab_topology),

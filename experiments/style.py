@@ -37,6 +37,12 @@ NAMES = {
     "unicast": "unicast stream",
     "always-on": "always-on multicast",
     "geo": "an address for each edge, geo-DNS",
+    "crowd": "flash crowd",
+    "crowd-open": "flash crowd, no limits",
+    "loris": "slow loris from one /64",
+    "loris-many": "slow loris, no limit of a /64",
+    "loris-open": "slow loris, no limits",
+    "readers": "readers that do not read",
 }
 SYNC_NAMES = {"edge": "multicast", "push": "unicast push"}
 """How a scenario is called where the picture is about keeping edges in sync."""

@@ -23,6 +23,7 @@ from experiments.claims.locality import local_content
 from experiments.claims.model import Claim, ClaimFunction, Evidence
 from experiments.claims.names import counted, found, numbered, waited
 from experiments.claims.neighbours import quiet_discovery, swept
+from experiments.claims.overload import bounded, refused, served, shed
 from experiments.claims.privacy import temporary_addresses
 from experiments.claims.routers import hidden_routers
 from experiments.claims.scope import bound_user, regional_content, zones
@@ -41,7 +42,7 @@ CLAIMS: Mapping[str, tuple[ClaimFunction, ...]] = {
     "neighbours": (quiet_discovery, swept),
     "scope": (zones, regional_content, bound_user),
     "privacy": (temporary_addresses,),
-    "overload": (),
+    "overload": (served, refused, bounded, shed),
     "attacks": (hidden_under_attack, unnoticed, no_injection, hidden_routers_under_attack),
     "channels": (channels,),
     "locality": (local_content, regional_content),

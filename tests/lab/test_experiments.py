@@ -24,6 +24,7 @@ EXPERIMENTS = {
     "privacy": "figure2",
     "attacks": "figure2",
     "names": "figure2",
+    "overload": "figure2",
 }
 LIMIT_S = 280
 
