@@ -24,7 +24,7 @@ LONG_FILE_BYTES = 200_000
 LONG_PATH = "/long.bin"
 PART_BYTES = 70_000
 """More than what an edge answers at once whatever its load."""
-VISITOR_MBPS = 0.5
+VISITOR_MBPS = 0.25
 CALM_S = 5.0
 CROWD_END_S, LORIS_END_S, READERS_END_S = 24.0, 25.0, 72.0
 AFTER_S = 6.0

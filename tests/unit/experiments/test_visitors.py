@@ -134,7 +134,7 @@ def test_what_breaks_each_claim() -> None:
     }
     silent = _visit(Kind.CROWD, 7.0, status=503)
     assert _broken(crowd=replace(crowd, visits=(*crowd.visits, silent))) == {
-        "95th percentile from a request to its refusal"
+        "median time from a request to its refusal"
     }
     many = _sample(9.0, 51, 10**6)
     assert _broken(crowd=replace(crowd, process_loads=(*crowd.process_loads, many))) == {
