@@ -57,7 +57,10 @@ def _answers(axes: Any, records: ScenarioRecords) -> None:
         times = [(row.ttfb_s if row.kind == Kind.CROWD else row.total_s) * 1000 for row in rows]
         begun = [row.started_s - zero_s for row in rows]
         axes.plot(begun, times, marker, markersize=3, color=colour, label=label, linestyle="none")
-    axes.set_yscale("log")
+    if crowd:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_ylabel("ms")
 
 
@@ -96,7 +99,10 @@ def served_users(pyplot: Any, topology: Topology, scenarios: Scenarios, folder: 
         _steps(axes, scenarios[name], "attack", "attack, limits", SERIES["edge"], "-")
         if open_name in scenarios:
             _steps(axes, scenarios[open_name], "attack", "attack, no limits", SERIES["central"], "--")
-        axes.set_xscale("log")
+        if name == "crowd":
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(left=0)
         axes.set_title(scenario_name(name))
         axes.set_xlabel("time of a request, ms")
         axes.legend(loc="lower right", fontsize=8, labelcolor=INK)
