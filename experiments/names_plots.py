@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.claims.names import LATE_S
 from experiments.figure import Figure, Scenarios
 from experiments.names_config import Way
 from experiments.style import FULL_WIDTH_IN, INK, MUTED, SERIES, save, scenario_name
 from topologies.spec import Topology
 
 _SCENARIO = {Way.ANYCAST: "edge", Way.GEO: "geo"}
-_LATE_S = 1.0
 _WINDOWS = {"kill": "the process of the edge is killed", "unplug": "the machine of the edge is unplugged"}
 
 
@@ -69,7 +69,7 @@ def answers_while_gone(pyplot: Any, topology: Topology, scenarios: Scenarios, fo
             for user in sorted({row.user for row in rows}):
                 own = [row for row in rows if row.user == user]
                 came = [row.ended_s - faults[0].t_s for row in own if row.ok]
-                lost = [row.started_s - faults[0].t_s for row in own if not row.ok or row.total_s > _LATE_S]
+                lost = [row.started_s - faults[0].t_s for row in own if not row.ok or row.total_s > LATE_S]
                 axes.scatter(came, [len(labels)] * len(came), s=40, color=SERIES[name], marker="|", lw=0.7)
                 axes.scatter(lost, [len(labels)] * len(lost), s=9, color=INK, marker="x", lw=0.7)
                 labels.append(f"{user}, {'anycast' if name == 'edge' else 'geo-DNS'}")
@@ -84,7 +84,7 @@ def answers_while_gone(pyplot: Any, topology: Topology, scenarios: Scenarios, fo
         "names-answers",
         "Who is answered while an edge is gone",
         "Requests of the users whose nearest edge it was. A bar is when an answer came, a black cross when a"
-        f" request was made that got none within {_LATE_S:g} s. In both scenarios the edge is back after 64 s"
+        f" request was made that got none within {LATE_S:g} s. In both scenarios the edge is back after 64 s"
         " and then answers what is sent to it again.",
         tuple(f"raw/{name}/requests.csv" for name in shown),
     )
