@@ -26,7 +26,7 @@ EXPERIMENTS = {
     "names": "figure2",
     "overload": "figure2",
 }
-LIMIT_S = 280
+LIMIT_S = 480
 
 
 @pytest.fixture(scope="module")
