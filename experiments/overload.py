@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from experiments.options import Options
+from experiments.preparation import UsageError
 from experiments.scenario import Act, Mode, Scenario
 from experiments.visitors import Kind, Party, party_to_json
 from topologies.graph import nearest_edges
@@ -38,7 +39,7 @@ UNLIMITED = 1_000_000
 
 def scenarios(options: Options) -> list[Scenario]:
     """Each attack, and those of which there is a baseline once more with limits that nothing reaches; the
-    longest first. Raises ValueError for a topology without room for it."""
+    longest first. Raises UsageError for a topology without room for it."""
     topology = narrow_edges(options.network)
     victims = Victims.of(topology)
     base = Scenario(
@@ -93,14 +94,14 @@ class Victims:
 
     @classmethod
     def of(cls, topology: Topology) -> Victims:
-        """Choose them. Raises ValueError when the topology has not enough edges and users."""
+        """Choose them. Raises UsageError when the topology has not enough edges and users."""
         edges = topology.of_role(Role.EDGE)
         users = [
             user for user in topology.of_role(Role.USER) if not topology.access_port(user).link.loss_percent
         ]
         off = next((edge for edge in edges if _users_at(topology, edge, users)[1:]), None)
         if off is None or len(edges) < 3:
-            raise ValueError(f"{topology.name}: overload needs three edges, and two users beside one of them")
+            raise UsageError(f"{topology.name}: overload needs three edges, and two users beside one of them")
         attacker, *near = _users_at(topology, off, users)
         nearest = nearest_edges(topology, [edge for edge in edges if edge != off])
         attacked = nearest[attacker].edge
@@ -108,7 +109,7 @@ class Victims:
         others = [user for user in rest if nearest[user].edge == attacked]
         far = [user for user in rest if nearest[user].edge != attacked]
         if not others or not far:
-            raise ValueError(f"{topology.name}: overload needs users at {attacked} and at another edge")
+            raise UsageError(f"{topology.name}: overload needs users at {attacked} and at another edge")
         return cls(attacker, off, attacked, near[:1], others[:1], far[0])
 
 

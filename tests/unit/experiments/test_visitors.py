@@ -11,6 +11,7 @@ from experiments.acts.overload import state_rows
 from experiments.claims.model import Claim, Evidence
 from experiments.claims.overload import bounded, refused, served, shed
 from experiments.overload import Victims, narrow_edges
+from experiments.preparation import UsageError
 from experiments.process_load import LoadSample
 from experiments.records import ScenarioRecords
 from experiments.visit_records import EdgeStateChange, Period
@@ -26,6 +27,7 @@ from experiments.visitors import (
     ticks,
 )
 from topologies.files import load
+from topologies.three_tier import three_tier
 
 TOPOLOGY = load("figure2")
 PARTY = Party(Kind.CROWD, "user1", 50, at_s=5.0, until_s=20.0, spread_s=1.0, part_bytes=100)
@@ -63,6 +65,11 @@ def test_the_attacked_edge_serves_users_of_two_switches(name: str) -> None:
     switches = {topology.access_port(user).node for user in (*chosen.near, *chosen.others, chosen.far)}
     assert len(switches) == 3
     assert topology.access_port(chosen.attacked).link.rate_mbps == 50.0
+
+
+def test_a_topology_without_room_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match="overload needs three edges"):
+        Victims.of(three_tier(1, 2, 2))
 
 
 def test_states_come_from_the_controllers_log() -> None:
