@@ -10,11 +10,14 @@ from experiments.options import Options
 from experiments.preparation import UsageError
 from experiments.scenario import Act, Mode, Scenario
 from experiments.visitors import Kind, Party, party_to_json
+from topologies.files import load
 from topologies.graph import nearest_edges
 from topologies.spec import Role, Topology
 
 TAKES = frozenset({"site"})
 SMALL_SITE = True
+NETWORK = load("figure2")
+"""Two edges are left there, which the crowd fills; in a larger network shedding spreads it."""
 CAPACITY = 20
 """Requests at once that an edge is made for; from twice that on it refuses."""
 CROWD_FACTOR = 20
