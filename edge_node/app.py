@@ -19,6 +19,7 @@ from edge_node.http.respond import Responder
 from edge_node.local import LocalContent, Outcome
 from edge_node.quick import Ready
 from edge_node.sending import send_whole, stream
+from edge_node.sites import Resolved
 from edge_node.store import Store
 from edge_node.supply import Supplied, Supply
 
@@ -79,7 +80,7 @@ class EdgeApp:
         found = self._store.resolve(request.path, now_s)
         if found is None or not found.is_here:
             return None
-        target = self._lookup(now_s, Supplied(), request.path)
+        target = self._representation(found)
         if self._contents.forms.lacks(target, request.field("accept-encoding")):
             return None
         plan = self._responder.respond(request, lambda _path: target, now_s)
@@ -92,7 +93,6 @@ class EdgeApp:
         if not isinstance(content, bytes):
             content.close()
             return None
-        self._load.total += 1
         return Ready(plan, content, found.entry.sha256, found.entry.expires_unix_s)
 
     async def _turn_away(self, scope: Scope, send: Send) -> None:
@@ -189,6 +189,12 @@ class EdgeApp:
         found = self._store.resolve(url_path, now_s)
         if found is None or not found.is_here:
             return None
+        return self._representation(found, was_here=not supplied.was_fetched, with_forms=with_forms)
+
+    def _representation(
+        self, found: Resolved, *, was_here: bool = True, with_forms: bool = True
+    ) -> Representation:
+        """A file that is here, as HTTP sees it."""
         entry, forms = found.entry, self._contents.forms
         is_by_users = found.prefix.startswith(f"{LOCAL}/")
         is_codable = not is_by_users and forms.offers(entry.content_type, entry.size)
@@ -197,7 +203,7 @@ class EdgeApp:
             entry.size,
             entry.content_type,
             version=found.version,
-            was_here=not supplied.was_fetched,
+            was_here=was_here,
             is_by_users=is_by_users,
             is_codable=is_codable,
             coded=forms.of(entry.sha256) if is_codable and with_forms else (),

@@ -111,10 +111,9 @@ def _tls_options(arguments: argparse.Namespace) -> TlsOptions | None:
 def _with_open_files_for(connections: int) -> int:
     """Let the process open files for so many connections; how many it can have of them."""
     others = 1_500  # connections that are leaving, blobs being sent, sessions
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + others
     can = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < can:
         resource.setrlimit(resource.RLIMIT_NOFILE, (can, most))
     return min(connections, max(can - others, can // 2))

@@ -125,9 +125,8 @@ class Contents:
         except FileNotFoundError:
             raise BlobGoneError(sha256) from None
         if hashlib.sha256(blob).hexdigest() != sha256:
-            self._store.check(
-                sha256
-            )  # what the disk has spoilt is removed; what was replaced can be read now
+            # What the disk has spoilt is removed; what was replaced meanwhile can be read now.
+            self._store.check(sha256)
             raise BlobGoneError(sha256)
         return blob
 

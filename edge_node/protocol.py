@@ -196,11 +196,11 @@ class EdgeProtocol(HttpToolsProtocol):
         """Enter the phase that follows from what is known."""
         if self.flow.write_paused:
             phase = Phase.UNREAD
-        elif self._is_answered:
-            self._was_served = True
-            phase = Phase.IDLE if self._content_bytes == 0 else Phase.CONTENT
         else:
-            phase = Phase.WORKING if self._content_bytes == 0 else Phase.CONTENT
+            self._was_served = self._was_served or self._is_answered
+            phase = Phase.IDLE if self._is_answered else Phase.WORKING
+            if self._content_bytes != 0:
+                phase = Phase.CONTENT
         self._gate.enter(self, phase, self.loop)
 
     # What the gate asks for

@@ -120,11 +120,6 @@ class QuickAnswers:
         self.given += 1
         return before + self._date + after
 
-    def date(self) -> bytes:
-        """The time now as the value of a Date field."""
-        self._tick()
-        return self._date
-
     def _remember(self, generation: int, raw: bytes, answer: _Remembered) -> None:
         if generation != self._generation:
             self._forget_all()

@@ -42,6 +42,7 @@ class Status:
         """Plain data. `version` is the newest manifest held, `served_version` what users see of it."""
         store = self.store
         site = store.site()
+        quick = self.gate.quick if self.gate is not None else None
         status: dict[str, Any] = {
             "edge": self.edge,
             "version": site.version,
@@ -60,7 +61,7 @@ class Status:
             },
             "rejected": dict(sorted(self.journal.rejected.items())),
             "requests": self.load.requests,
-            "requests_total": self.load.total,
+            "requests_total": self.load.total + (quick.given if quick else 0),
             "requests_refused": self.load.refused,
         }
         if self.gate is not None:

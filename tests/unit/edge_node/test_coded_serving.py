@@ -165,3 +165,21 @@ def test_status_and_metrics_say_what_forms_cost(
     assert 'nearcast_edge_forms_made_total{coding="br"} 1.0' in metrics
     assert f"nearcast_edge_forms_bytes {float(len(form))}" in metrics
     assert "1 coded forms made" in shown
+
+
+def test_every_request_is_counted_once_whichever_way_it_is_answered(
+    edge: Edge, release: Callable[..., Any], tmp_path: Path, public_key_file: Path
+) -> None:
+    version = release(1, {"index.html": PAGE, "small.txt": b"short\n" * 100})
+    options = ("--store", tmp_path / "store", "--public-key", public_key_file)
+    with edge(*options, "--sync-address", "::1", "--sync-port", "0") as running:
+        assert put(running.sync_url + "/manifest", version.signed)[0] == 204
+        for sha256, content in version.blobs.items():
+            assert put(f"{running.sync_url}/blobs/{sha256}", content)[0] == 201
+        small = "/small.txt"
+        # Made at once, remembered, remembered; waiting for its form; nothing there.
+        for path, coding in ((small, None), (small, None), (small, None), (small, "br"), ("/none", None)):
+            ask(running.url + path, coding)
+        status = json.loads(get(running.sync_url + "/status"))
+    assert status["requests_total"] == 5
+    assert status["connections"]["quick_answers"] == 3
